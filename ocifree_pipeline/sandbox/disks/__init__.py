@@ -1,0 +1,1 @@
+"""What is inside an image file: enough of the disk formats to say whether a machine could boot from it."""

@@ -1,0 +1,1 @@
+"""The doors through which real clients come in."""

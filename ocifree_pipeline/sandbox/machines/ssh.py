@@ -1,0 +1,147 @@
+"""The SSH server of a guest: the real protocol, its own host key, the accounts that cloud-init made."""
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from ocifree_pipeline.sandbox.machines import backend, commands, host_keys, reach, shell
+from ocifree_pipeline.sandbox.machines.commands import Result, Who
+from ocifree_pipeline.sandbox.machines.machine import Machine
+
+if TYPE_CHECKING:
+    import asyncssh
+
+LOGIN_SECONDS = 30
+OWN_ADDRESSES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+async def serve(machine: Machine, listening: socket.socket) -> backend.Listener:
+    """Serve port 22 of a machine on a socket that listens already."""
+    import asyncssh
+
+    connections: set[asyncssh.SSHServerConnection] = set()
+
+    async def process(session: "asyncssh.SSHServerProcess[str]") -> None:
+        await _work(machine.again(), session)
+
+    acceptor = await asyncssh.listen(
+        sock=listening,
+        server_factory=lambda: _server(machine, connections),
+        server_host_keys=[asyncssh.import_private_key(host_keys.private_pem(machine))],
+        process_factory=process,
+        login_timeout=LOGIN_SECONDS,
+        agent_forwarding=False,
+        x11_forwarding=False,
+    )
+    return Server(acceptor, connections)
+
+
+class Server:
+    """Listener and connections of one guest."""
+
+    def __init__(self, acceptor: Any, connections: "set[asyncssh.SSHServerConnection]") -> None:
+        self._acceptor = acceptor
+        self._connections = connections
+        self._cut: list[asyncssh.SSHServerConnection] = []
+
+    def close(self) -> None:
+        self._acceptor.close()
+        self._cut = list(self._connections)
+        for connection in self._cut:
+            connection.abort()
+
+    async def wait_closed(self) -> None:
+        await self._acceptor.wait_closed()
+        for connection in self._cut:
+            await connection.wait_closed()
+
+
+def _server(machine: Machine, connections: "set[asyncssh.SSHServerConnection]") -> "asyncssh.SSHServer":
+    import asyncssh
+
+    class Guest(asyncssh.SSHServer):
+        """One connection."""
+
+        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+            self._conn = conn
+            connections.add(conn)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.discard(self._conn)
+
+        def begin_auth(self, username: str) -> bool:
+            lines = [line for line in _authorized_keys(machine.again(), username) if _is_key(line)]
+            self._conn.set_authorized_keys(asyncssh.import_authorized_keys("".join(f"{line}\n" for line in lines)))
+            return True
+
+        def connection_requested(self, dest_host: str, dest_port: int, _orig_host: str, _orig_port: int) -> Any:
+            """Forwarding, as a jump host does it: only to addresses that exist in the sandbox."""
+            return self._conn.forward_connection(*_target(machine.again(), dest_host, dest_port))
+
+    return Guest()
+
+
+def _is_key(line: str) -> bool:
+    """sshd passes over lines that it cannot read."""
+    import asyncssh
+
+    try:
+        asyncssh.import_authorized_keys(line)
+    except (ValueError, asyncssh.KeyImportError):
+        return False
+    return True
+
+
+def _authorized_keys(machine: Machine, user: str) -> list[str]:
+    """Who may log in. Cloud images let root's keys in just to say who should come instead."""
+    users: dict[str, list[str]] = machine.guest["users"]
+    if user == "root" and "root" not in users:
+        first = next(iter(users), "")
+        message = f'Please login as the user \\"{first}\\" rather than the user \\"root\\".'
+        command = f"no-port-forwarding,no-agent-forwarding,no-X11-forwarding,command=\"echo '{message}'; exit 142\""
+        return [f"{command} {key}" for keys in users.values() for key in keys]
+    return users.get(user, [])
+
+
+def _target(machine: Machine, host: str, port: int) -> tuple[str, int]:
+    """Where a forwarded connection goes; ChannelOpenError says why it goes nowhere."""
+    import asyncssh
+
+    if host in OWN_ADDRESSES:
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"nothing listens on {host}:{port} of this guest")
+    reached = reach.find(machine.world, host, port)
+    if reached is None:
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"no machine of the sandbox owns {host}")
+    if reached.address is None:
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{host}:{port} is silent: {reached.reason}")
+    return reached.address
+
+
+async def _work(machine: Machine, session: "asyncssh.SSHServerProcess[str]") -> None:
+    """Run the command of a session, or each line that a shell is given."""
+    who = Who(machine, session.get_extra_info("username"))
+    code = 0
+    if session.command is not None:
+        code = await _line(who, session.command, session)
+    else:
+        async for line in session.stdin:
+            if line.split() == ["exit"]:
+                break
+            code = await _line(who, line.strip(), session)
+            if line.split()[:1] == ["exit"]:
+                break
+    session.exit(code)
+
+
+async def _line(who: Who, line: str, session: "asyncssh.SSHServerProcess[str]") -> int:
+    who.machine.world.settle()
+    running = shell.run(who, line)
+    while True:
+        try:
+            event = next(running)
+        except StopIteration as stop:
+            return int(stop.value)
+        if isinstance(event, Result):
+            session.stdout.write(event.out)
+            session.stderr.write(event.err)
+        else:
+            await backend.until(who.machine.world, lambda: not commands.cloud_init_runs(who.machine))
