@@ -1,0 +1,1 @@
+"""Oracle Cloud through its own SDK. The SDK is imported inside functions: it costs a quarter of a second."""

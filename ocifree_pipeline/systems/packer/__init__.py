@@ -1,0 +1,1 @@
+"""Building disk images with Packer and QEMU on this computer."""

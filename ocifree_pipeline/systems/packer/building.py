@@ -1,0 +1,285 @@
+"""Build an image once: what was built from the same template, scripts, variables and source is taken as it is.
+
+Everything happens in a folder of the build alone. An image gets its name only after it was looked into, and its record
+(a JSON file beside it) is written last: an image without a record, or of another digest, was never finished.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, PreconditionMissing, Refused, Transient
+from ocifree_pipeline.systems.durable import make_durable
+from ocifree_pipeline.systems.images.download import SPARE_BYTES, digest_of
+from ocifree_pipeline.systems.images.inspection import firmware_for, look_into
+from ocifree_pipeline.systems.images.progress import size_in_words
+from ocifree_pipeline.systems.packer.host import Host
+from ocifree_pipeline.systems.packer.messages import Listener, Phase, error_of
+from ocifree_pipeline.systems.packer.process import GRACE_SECONDS, end_leftovers, run
+from ocifree_pipeline.systems.packer.template import ROOM_GB, Build, template_folder, variables_of
+
+GIGA = 1_000_000_000
+INIT_SECONDS, VALIDATE_SECONDS = 900.0, 300.0
+BUILD_SECONDS, SLOW_BUILD_SECONDS = 2 * 3600.0, 8 * 3600.0
+_NOT_HANDED_ON = ("PKR_VAR_", "PACKER_LOG")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished image. `fresh` tells whether it was built just now; the rest is the record of its build."""
+
+    path: Path
+    key: str
+    sha256: str
+    size: int
+    accelerator: str
+    seconds: float
+    phases: tuple[Phase, ...]
+    packages: tuple[tuple[str, ...], ...]
+    fresh: bool
+
+    @property
+    def record(self) -> Path:
+        return self.path.with_suffix(".json")
+
+
+def build_image(
+    build: Build,
+    folder: Path,
+    find_host: Callable[[], Host],
+    *,
+    most_bytes: int,
+    say: Callable[[str], None],
+    environ: Mapping[str, str] = os.environ,
+    templates: Path | None = None,
+    most_seconds: float | None = None,
+    grace_seconds: float = GRACE_SECONDS,
+    free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+) -> Built:
+    """The image of `build` in `folder`. The computer is looked at only if there is something to build."""
+    templates = templates or template_folder()
+    key = build.key(templates)
+    target = folder / f"{build.image}-{key[:16]}.qcow2"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(target):
+        there = find_built(target, key)
+        if there is not None:
+            return there
+        host = find_host()
+        _require_room(build, folder, free_bytes)
+        work = folder / f"building-{target.stem}"
+        made = _Making(build, host, templates, work, say, _environ(environ, work), grace_seconds)
+        with made.workspace():
+            limit = most_seconds or (SLOW_BUILD_SECONDS if host.is_slow else BUILD_SECONDS)
+            started = time.monotonic()
+            listener = made.run(limit)
+            seconds = round(time.monotonic() - started, 1)
+            image = made.accepted(most_bytes)
+            digest, size = digest_of(image), image.stat().st_size
+            built = Built(
+                target, key, digest, size, host.accelerator, seconds, listener.phases(), made.packages(), fresh=True
+            )
+            make_durable(image)
+            built.record.unlink(missing_ok=True)
+            image.replace(target)
+            _write_record(built, build, host)
+        shutil.rmtree(made.kept_logs, ignore_errors=True)
+        return built
+
+
+def find_built(target: Path, key: str) -> Built | None:
+    """What an earlier run finished; None if there is none, or if the file is no longer what was recorded."""
+    try:
+        record: Any = json.loads(target.with_suffix(".json").read_text("utf-8"))
+        if record["key"] != key or digest_of(target) != record["sha256"]:
+            return None
+        return Built(
+            path=target,
+            key=key,
+            sha256=record["sha256"],
+            size=record["size"],
+            accelerator=record["accelerator"],
+            seconds=record["seconds"],
+            phases=tuple(Phase(**one) for one in record["phases"]),
+            packages=tuple(tuple(one) for one in record["packages"]),
+            fresh=False,
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """One run of Packer in its own folder."""
+
+    build: Build
+    host: Host
+    templates: Path
+    work: Path
+    say: Callable[[str], None]
+    environ: Mapping[str, str] = field(repr=False)
+    grace_seconds: float
+
+    @property
+    def kept_logs(self) -> Path:
+        return self.work.parent / f"failed-{self.build.image}"
+
+    @contextmanager
+    def workspace(self) -> Iterator[None]:
+        """The folder, fresh; afterwards gone, but for the logs of a build that failed."""
+        left = end_leftovers(self.work)
+        if left:
+            self.say(f"ended {left} process(es) that a build which was killed had left behind")
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(mode=0o700)
+        try:
+            yield
+        except BaseException:
+            self._keep_logs()
+            raise
+        finally:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def run(self, most_seconds: float) -> Listener:
+        key_file, public_key = _one_time_key(self.work)
+        variables = self.work / "variables.pkrvars.json"
+        given = variables_of(self.build, self.host, self.work, key_file, public_key)
+        variables.write_text(json.dumps(given, indent=1), "utf-8")
+        chosen = [f"-only={self.build.template}.qemu.guest", f"-var-file={variables}", str(self.templates)]
+        how = "emulated, so it takes long" if self.host.is_slow else self.host.accelerator
+        self.say(f"build {self.build.image} with Packer {self.host.version} ({how})")
+        self._packer("fetch the plugin", INIT_SECONDS, "init", str(self.templates))
+        self._packer("validate the template", VALIDATE_SECONDS, "validate", *chosen)
+        return self._packer(
+            f"build {self.build.image}", most_seconds, "build", "-color=false", "-on-error=cleanup", *chosen
+        )
+
+    def _packer(self, doing: str, most_seconds: float, command: str, *arguments: str) -> Listener:
+        listener = Listener(self.say)
+        ended = run(
+            [self.host.packer, command, "-machine-readable", *arguments],
+            folder=self.work,
+            environ=self.environ,
+            hear=listener.hear,
+            most_seconds=most_seconds,
+            grace_seconds=self.grace_seconds,
+        )
+        if ended.code != 0:
+            raise error_of(doing, ended.code, listener, ended.last_words, str(self.kept_logs))
+        return listener
+
+    def accepted(self, most_bytes: int) -> Path:
+        """What Packer made, if it is an image that machines of the architecture start from and that is small enough."""
+        image = self.work / "output" / "image.qcow2"
+        if not image.is_file():
+            raise NotVerified(
+                f"packer says that {self.build.image} is built, and there is no image",
+                why=f"output/{image.name} is missing",
+                fix=f"read the logs in {self.kept_logs}",
+            )
+        size = image.stat().st_size
+        if size >= most_bytes:
+            raise Refused(
+                f"{self.build.image} is larger than an image may be, and was thrown away",
+                why=f"it has {size_in_words(size)}, and `images.max_gb` allows {size_in_words(most_bytes)}",
+                fix="take out what it does not need (packer/scripts), or raise `images.max_gb` if it is below 10",
+            )
+        try:
+            firmware_for(look_into(image), self.build.architecture, self.build.image)
+        except OcifreeError as error:
+            raise NotVerified(
+                f"what was built is not usable: {error.what}", why=error.why, fix=f"read the logs in {self.kept_logs}"
+            ) from error
+        return image
+
+    def packages(self) -> tuple[tuple[str, ...], ...]:
+        """Name, version and architecture of everything installed, if the build wrote it down."""
+        listed = self.work / "packages.tsv"
+        if not listed.exists():
+            return ()
+        return tuple(tuple(line.split("\t")) for line in listed.read_text("utf-8").splitlines() if line)
+
+    def _keep_logs(self) -> None:
+        shutil.rmtree(self.kept_logs, ignore_errors=True)
+        for name in ("packer.log", "console.log"):
+            if (self.work / name).exists():
+                self.kept_logs.mkdir(exist_ok=True, mode=0o700)
+                shutil.move(self.work / name, self.kept_logs / name)
+
+
+def _one_time_key(work: Path) -> tuple[Path, str]:
+    """A key for one build: the machine is reachable from this computer only, and its user goes with the build."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    path = work / "key"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+            )
+        )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return path, public.decode()
+
+
+def _environ(environ: Mapping[str, str], work: Path) -> dict[str, str]:
+    """What Packer gets to see: not the caller's variables of templates, which would change what is built."""
+    kept = {name: value for name, value in environ.items() if not name.startswith(_NOT_HANDED_ON)}
+    return kept | {
+        "CHECKPOINT_DISABLE": "1",
+        "PACKER_NO_COLOR": "1",
+        "PACKER_LOG": "1",
+        "PACKER_LOG_PATH": str(work / "packer.log"),
+        "PACKER_CACHE_DIR": str(work / "cache"),
+    }
+
+
+def _require_room(build: Build, folder: Path, free_bytes: Callable[[Path], int]) -> None:
+    needed, free = ROOM_GB[build.template] * GIGA + SPARE_BYTES, free_bytes(folder)
+    if free < needed:
+        raise PreconditionMissing(
+            f"{folder} has no room to build {build.image}",
+            why=f"a build takes up to {size_in_words(needed)}, and {size_in_words(free)} are free",
+            fix=f"free some room, or move DAGSTER_HOME to a larger disk; old images are in {folder}",
+        )
+
+
+def _write_record(built: Built, build: Build, host: Host) -> None:
+    record = {
+        "image": build.image,
+        "template": build.template,
+        "variables": build.chosen(),
+        "source": str(build.source),
+        "packer": host.version,
+        **{name: value for name, value in asdict(built).items() if name not in ("path", "fresh")},
+    }
+    part = built.record.with_suffix(".json.part")
+    part.write_text(json.dumps(record, indent=1), "utf-8")
+    make_durable(part)
+    part.replace(built.record)
+    make_durable(built.record.parent)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    with target.with_suffix(".lock").open("wb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Transient(
+                f"{target.name} is being built already",
+                why="another run on this computer has its lock",
+                fix="wait for that run (`ocifree watch`)",
+            ) from error
+        yield

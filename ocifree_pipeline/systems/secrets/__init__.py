@@ -1,0 +1,1 @@
+"""Where secrets come from, and the vault for those that the pipeline makes itself."""

@@ -1,0 +1,121 @@
+"""The vault: one age-encrypted file a deployment, for secrets that the pipeline makes or is handed.
+
+The file and its identity are 0600. Writing replaces the file in one step, so a power cut leaves the old or the new
+one. Two processes may write at once: each takes the lock, reads, changes, writes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from ocifree_pipeline.deployment.errors import PreconditionMissing, Refused
+
+PRIVATE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """`file` holds the secrets, `identity` the age key that opens it. Both are made when first written to."""
+
+    file: Path
+    identity: Path
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._read()))
+
+    def get(self, name: str) -> SecretStr:
+        value = self._read().get(name)
+        if value is None:
+            raise PreconditionMissing(
+                f"the vault has no {name}",
+                why=f"{self.file} does not hold it",
+                fix="materialize the asset that makes it, or write it with `ocifree secret set`",
+            )
+        return SecretStr(value)
+
+    def put(self, secrets: Mapping[str, SecretStr]) -> None:
+        """Add or replace secrets, all of them or none."""
+        with self._locked():
+            kept = self._read() | {name: secret.get_secret_value() for name, secret in secrets.items()}
+            self._write(kept)
+
+    def get_or_make(self, name: str, make: Callable[[], SecretStr]) -> SecretStr:
+        """The secret that is there, else the one that `make` gives. Two that ask at once get the same."""
+        with self._locked():
+            kept = self._read()
+            if name not in kept:
+                self._write(kept | {name: make().get_secret_value()})
+                kept = self._read()
+            return SecretStr(kept[name])
+
+    def remove(self, names: frozenset[str]) -> None:
+        with self._locked():
+            self._write({name: value for name, value in self._read().items() if name not in names})
+
+    def _read(self) -> dict[str, str]:
+        import pyrage
+
+        if not self.file.exists():
+            return {}
+        if not self.identity.exists():
+            raise PreconditionMissing(
+                f"{self.identity} is missing",
+                why=f"it is the only key to {self.file}",
+                fix="put your backup of it back; without it the secrets are lost",
+            )
+        try:
+            plain = pyrage.decrypt(self.file.read_bytes(), [self._key()])
+        except (pyrage.DecryptError, pyrage.IdentityError) as error:
+            raise Refused(
+                f"{self.file} does not open",
+                why=f"{self.identity} is not its key, or the file is damaged",
+                fix="put your backup of both files back",
+            ) from error
+        found: dict[str, str] = json.loads(plain)
+        return found
+
+    def _write(self, secrets: Mapping[str, str]) -> None:
+        import pyrage
+
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.identity.exists():
+            _write_private(self.identity, (str(pyrage.x25519.Identity.generate()) + "\n").encode())
+        sealed = pyrage.encrypt(json.dumps(dict(secrets), sort_keys=True).encode(), [self._key().to_public()])
+        _write_private(self.file, sealed)
+
+    def _key(self) -> pyrage.x25519.Identity:  # type: ignore[name-defined]  # noqa: F821
+        import pyrage
+
+        return pyrage.x25519.Identity.from_str(self.identity.read_text("utf-8").strip())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def vault_of(deployment: str, environ: Mapping[str, str] = os.environ) -> Vault:
+    """Beside the history of the deployment; OCIFREE_AGE_IDENTITY names a key kept elsewhere."""
+    folder = Path(environ.get("DAGSTER_HOME") or ".ocifree/dagster").resolve() / "vault"
+    identity = environ.get("OCIFREE_AGE_IDENTITY")
+    return Vault(folder / f"{deployment}.age", Path(identity) if identity else folder / "identity.txt")
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    half = path.with_name(path.name + ".new")
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
+    with os.fdopen(descriptor, "wb") as target:
+        target.write(content)
+        target.flush()
+        os.fsync(target.fileno())
+    half.replace(path)

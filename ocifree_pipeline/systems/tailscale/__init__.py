@@ -1,0 +1,1 @@
+"""Tailscale through its HTTP API."""

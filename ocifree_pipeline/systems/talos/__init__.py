@@ -1,0 +1,1 @@
+"""Talos Linux: the secrets of a cluster, and the configuration of its machines."""
