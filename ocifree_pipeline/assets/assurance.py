@@ -1,0 +1,96 @@
+"""assurance/cost_report, idle_report, etcd_backup: proof that it is free, safe from reclaim, and can be restored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ocifree_pipeline.deployment.blueprint import Blueprint
+from ocifree_pipeline.deployment.cost import Bill, State, console_page, money
+from ocifree_pipeline.record.assurance import CostFacts, IdleFacts, bill_for, charge_row, idle_machines
+from ocifree_pipeline.record.definition import Step, define_asset
+from ocifree_pipeline.record.outcome import Outcome
+
+GROUP = "assurance"
+
+
+def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
+    machines = [f"machines/{machine.name}" for machine in blueprint.plan.machines]
+    yield define_asset(
+        blueprint,
+        "assurance/cost_report",
+        _cost_report,
+        group=GROUP,
+        kinds={"oci"},
+        deps=["tenancy/guardrails", *machines],
+        describe="What Oracle's Usage API says this tenancy cost. It lags a day, so zero is proved after 72 hours.",
+    )
+    yield define_asset(
+        blueprint,
+        "assurance/idle_report",
+        _idle_report,
+        group=GROUP,
+        kinds={"oci"},
+        deps=machines,
+        describe="Oracle reclaims instances whose 7-day 95th percentile of CPU, network and memory is below 20 %.",
+    )
+    yield define_asset(
+        blueprint,
+        "assurance/etcd_backup",
+        None,
+        group=GROUP,
+        kinds={"talos", "oci"},
+        deps=["talos/cluster", "oci/image_bucket"],
+        describe="An encrypted etcd snapshot in the image bucket, pruned so that it stays within the free storage.",
+    )
+
+
+def _cost_report(step: Step) -> Outcome:
+    bill = bill_for(step)
+    region = step.blueprint.declaration.site.region
+    return Outcome(
+        summary=bill.summary(),
+        facts=CostFacts(
+            since=bill.days[0].day,
+            currency=bill.currency,
+            charged=tuple(sorted({line.what for line in bill.charged})),
+            unknown=tuple(sorted({line.what for line in bill.unknown})),
+        ),
+        numbers={
+            "cost": float(bill.total),
+            "cost of the youngest closed day": _youngest_closed(bill),
+            "days proven at zero": bill.proven,
+            "days still open": bill.pending,
+        },
+        evidence=[charge_row(line) for line in (*bill.charged, *bill.unknown)]
+        or [{"day": str(day.day), "cost": money(day.amount, bill.currency), "state": day.state} for day in bill.days],
+        links={"cost analysis": console_page("", region)},
+        look_inside="ocifree cost",
+    )
+
+
+def _youngest_closed(bill: Bill) -> float:
+    closed = [day for day in bill.days if day.state is not State.OPEN]
+    return float(closed[-1].amount) if closed else 0.0
+
+
+def _idle_report(step: Step) -> Outcome:
+    machines = idle_machines(step)
+    risky = [machine for machine in machines if machine.at_risk]
+    numbers: dict[str, float] = {"machines at risk": len(risky)}
+    for machine in machines:
+        numbers |= {f"{machine.name} p95 {metric} %": round(percent, 2) for metric, percent in machine.p95.items()}
+        if machine.days is not None:
+            numbers[f"{machine.name} days left"] = round(machine.days, 1)
+    return Outcome(
+        summary="; ".join(map(str, risky)) or f"{len(machines)} machines, none of them idle",
+        facts=IdleFacts(
+            machines=tuple(machine.name for machine in machines), at_risk=tuple(machine.name for machine in risky)
+        ),
+        numbers=numbers,
+        evidence=[
+            {"machine": machine.name, "shape": machine.shape, "what it means": str(machine)} for machine in machines
+        ],
+        look_inside="ocifree idle",
+    )

@@ -1,0 +1,206 @@
+"""tenancy/limits, tenancy/plan, tenancy/guardrails, tenancy/a1_capacity: what the account allows, and what we take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from ocifree_pipeline.deployment.allowances import LABELS, Resource
+from ocifree_pipeline.deployment.blueprint import Blueprint, DoesNotFit, plan_for
+from ocifree_pipeline.deployment.errors import NotVerified
+from ocifree_pipeline.deployment.hunt import hunted
+from ocifree_pipeline.deployment.limits import Counts
+from ocifree_pipeline.deployment.plan import A1_SHAPE, Refusal
+from ocifree_pipeline.deployment.pricing import Item, free_of, require_free
+from ocifree_pipeline.deployment.quota_policy import statements, storage_by_domain
+from ocifree_pipeline.record.definition import OWNERS, Step, define_asset
+from ocifree_pipeline.record.facts import find_facts, materialize_command
+from ocifree_pipeline.record.foundation import GuardrailsFacts
+from ocifree_pipeline.record.machines import InstanceFacts
+from ocifree_pipeline.record.outcome import Outcome, Scalar
+from ocifree_pipeline.record.tenancy import CountsFacts, LimitsFacts, MachineFacts, PlanFacts, a1_needs, changes
+
+GROUP = "tenancy"
+
+
+def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]:
+    yield define_asset(
+        blueprint,
+        "tenancy/limits",
+        _limits,
+        group=GROUP,
+        kinds={"oci"},
+        describe=(
+            "Live service limits and their use, per availability domain, with the home region and the kind of account. "
+            "Oracle changes them; everything after this asset trusts what was read here and no constant."
+        ),
+    )
+    yield define_asset(
+        blueprint,
+        "tenancy/plan",
+        _plan,
+        group=GROUP,
+        kinds={"python"},
+        deps=["tenancy/limits"],
+        describe=(
+            "The machines that fit within min(live limit, allowance), or every limit that stands in the way. The same "
+            "solver as `ocifree plan`, now with the live limits."
+        ),
+    )
+    yield define_asset(
+        blueprint,
+        "tenancy/guardrails",
+        _guardrails,
+        group=GROUP,
+        kinds={"oci"},
+        deps=["tenancy/plan"],
+        describe=(
+            "A quota policy that makes Oracle refuse paid shapes at the door, and a budget with an alert at 0.01. Made "
+            "before anything billable can exist."
+        ),
+    )
+    yield dg.AssetSpec(
+        key=["tenancy", "a1_capacity"],
+        deps=[dg.AssetKey(["tenancy", "plan"])],
+        group_name=GROUP,
+        kinds={"oci"},
+        owners=OWNERS,
+        description=(
+            "Whether Oracle has Ampere capacity, per availability domain: available, unavailable or unknown. The hunt "
+            "observes it; nobody can make it."
+        ),
+    )
+
+
+def _limits(step: Step) -> Outcome:
+    from ocifree_pipeline.systems.oci.limits import read_tenancy
+    from ocifree_pipeline.systems.oci.session import session_for
+
+    declaration = step.blueprint.declaration
+    tenancy = read_tenancy(session_for(declaration.site), declaration)
+    facts = LimitsFacts(
+        tenancy=tenancy.name,
+        home_region=tenancy.home_region,
+        availability_domains=tenancy.availability_domains,
+        limits=CountsFacts.of(tenancy.limits),
+        used_by_others=CountsFacts.of(tenancy.used_by_others),
+    )
+    before = find_facts(step.instance, step.key, LimitsFacts)
+    return Outcome(
+        summary=f"{tenancy.name} in {tenancy.home_region}: {_a1_in_words(tenancy.limits)}",
+        facts=facts,
+        plan=changes(before, facts) if before else (),
+        numbers={f"limit {LABELS[r]}": n for r, n in tenancy.limits.regional.items()},
+        evidence=_limit_rows(tenancy.limits, tenancy.used, tenancy.ours),
+        links={"console": f"https://cloud.oracle.com/limits?region={tenancy.home_region}"},
+        look_inside="ocifree plan --live",
+    )
+
+
+def _a1_in_words(limits: Counts) -> str:
+    ads = {
+        ad.rpartition(":")[2]: f"{n.get(Resource.A1_OCPUS, 0)}/{n.get(Resource.A1_MEMORY_GB, 0)}"
+        for ad, n in limits.per_ad.items()
+    }
+    return "A1 OCPU/GB " + ", ".join(f"{ad} {numbers}" for ad, numbers in ads.items())
+
+
+def _limit_rows(limits: Counts, used: Counts, ours: Counts) -> list[dict[str, Scalar]]:
+    places = [("region", limits.regional, used.regional, ours.regional)]
+    places += [(ad, n, used.per_ad.get(ad, {}), ours.per_ad.get(ad, {})) for ad, n in limits.per_ad.items()]
+    return [
+        {
+            "limit": LABELS[resource],
+            "where": where,
+            "value": number,
+            "in use": in_use.get(resource, 0),
+            "of that ours": own.get(resource, 0),
+        }
+        for where, numbers, in_use, own in places
+        for resource, number in numbers.items()
+    ]
+
+
+def _plan(step: Step) -> Outcome:
+    read = step.facts("tenancy/limits", LimitsFacts)
+    drawn = step.blueprint.plan
+    plan = plan_for(step.blueprint.declaration, read.limits.counts(), read.used_by_others.counts())
+    if isinstance(plan, Refusal):
+        raise DoesNotFit(plan)
+    if (plan.topology, len(plan.machines)) != (drawn.topology, len(drawn.machines)):
+        raise NotVerified(
+            f"the live limits lead to {plan.topology} with {len(plan.machines)} machines, the graph was drawn for "
+            f"{drawn.topology} with {len(drawn.machines)}",
+            why="`topology: auto` and derived nodes follow the limits, and these are not the allowance's",
+            fix="write `topology` and `nodes.count` into the declaration, then " + materialize_command("tenancy/plan+"),
+        )
+    facts = PlanFacts.of(plan)
+    before = find_facts(step.instance, step.key, PlanFacts)
+    return Outcome(
+        summary=f"{plan.topology}: {len(plan.machines)} machines for $0.00 within {plan.allowance}",
+        facts=facts,
+        plan=() if before == facts else tuple(f"{m.name}: {m.shape} in {m.availability_domain}" for m in plan.machines),
+        numbers={f"headroom {h.label}": h.left for h in plan.headroom},
+        evidence=[
+            {"limit": h.label, "has": h.available, "plan takes": h.planned, "left": h.left, "set by": h.source}
+            for h in plan.headroom
+        ],
+        look_inside="ocifree plan --live",
+    )
+
+
+def _may_be_in(step: Step, machine: MachineFacts, limits: LimitsFacts) -> tuple[str, ...]:
+    """Where a machine is, if it is claimed; else where it may be found."""
+    claimed = find_facts(step.instance, f"machines/{machine.name}", InstanceFacts)
+    if claimed is not None:
+        return (claimed.availability_domain,)
+    if machine.shape == A1_SHAPE:
+        return hunted(step.blueprint.declaration.hunt, limits.availability_domains)
+    return (machine.availability_domain,) if machine.availability_domain else ()
+
+
+def _guardrails(step: Step) -> Outcome:
+    from ocifree_pipeline.systems.journal import journal_of
+    from ocifree_pipeline.systems.oci.foundation.desired import guardrails
+    from ocifree_pipeline.systems.oci.foundation.engine import Engine
+    from ocifree_pipeline.systems.oci.guardrails import put_up
+    from ocifree_pipeline.systems.oci.session import session_for
+
+    declaration = step.blueprint.declaration
+    limits, machines = step.facts("tenancy/limits", LimitsFacts), step.facts("tenancy/plan", PlanFacts).machines
+    free = free_of(declaration)
+    lines = statements(
+        free,
+        region=declaration.site.region,
+        storage_gb=storage_by_domain(
+            ((_may_be_in(step, m, limits), m.boot_volume_gb) for m in machines), free.get(Resource.BLOCK_STORAGE_GB, 0)
+        ),
+        load_balancer=declaration.kubernetes.ccm.enabled,
+    )
+    session = session_for(declaration.site)
+    engine = Engine(session, declaration.name, declaration.compartment, journal_of(declaration.name), step.say)
+    wanted = guardrails(declaration.name, session.tenancy, [str(line) for line in lines], declaration.budget)
+    require_free((Item(one.kind, one.name) for one in wanted), free)
+    plan = engine.plan(wanted)
+    made, proof = put_up(engine, plan, limits.availability_domains, a1_needs(machines))
+    facts = GuardrailsFacts(
+        quota=made["quota"].id,
+        statements=tuple(str(line) for line in lines),
+        budget=made["budget"].id,
+        alert_rule=made["alert_rule"].id,
+        recipients=declaration.budget.alert_emails,
+    )
+    return Outcome(
+        summary=f"Oracle refuses what is not free by {len(lines)} statements; the first "
+        f"{declaration.budget.threshold:.2f} is told to {', '.join(facts.recipients)}",
+        facts=facts,
+        plan=plan.lines,
+        numbers={"statements": len(lines), "changes": len(plan.lines)},
+        evidence=[
+            {"quota": row.quota, "where": row.ad, "Oracle would give": row.given, "should be": row.wanted}
+            for row in proof.rows
+        ],
+        links={"console": f"https://cloud.oracle.com/identity/domains/quotas?region={declaration.site.region}"},
+        look_inside=f"oci limits quota get --quota-id {facts.quota}",
+    )

@@ -1,0 +1,137 @@
+"""Runs whose process is gone. After a power cut Dagster would wait for them for ever, and so would its queue.
+
+Dagster's run monitoring cannot see this: the default run launcher has no worker health check, a killed run stays
+STARTED and keeps its pool slots. Both executors write the process id of the run worker into the event log, so nothing
+has to be stamped: a run is an orphan when that process does not exist, or was started after the event was written
+(the id was given out again), or when the machine was booted after it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+
+UNFINISHED = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+"""QUEUED is not here: a queued run has no process yet, and the daemon takes it up after a restart."""
+
+START_GRACE_SECONDS = 600
+CLOCK_SLACK_SECONDS = 5
+
+_WORKER = re.compile(r"(?:Started process for run|in process|parent process) \(pid: (\d+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The process that last said it works on a run, and when it said so."""
+
+    pid: int
+    said_at: float
+
+
+StartOf = Callable[[int], float | None]
+"""When the process of that id was started; None if there is no such process."""
+
+
+def judge(worker: Worker | None, created_at: float, now: float, booted_at: float, start_of: StartOf) -> str | None:
+    """Why this run is an orphan, or None while it may be alive. Pure."""
+    if worker is None:
+        if created_at < booted_at:
+            return "the machine was booted after the run was created, and no process ever took it up"
+        if now - created_at > START_GRACE_SECONDS:
+            return f"no process took it up within {START_GRACE_SECONDS // 60} minutes"
+        return None
+    if worker.said_at < booted_at - CLOCK_SLACK_SECONDS:
+        return f"its process {worker.pid} ended when the machine was booted"
+    started = start_of(worker.pid)
+    if started is None:
+        return f"its process {worker.pid} does not exist any more"
+    if started > worker.said_at + CLOCK_SLACK_SECONDS:
+        return f"its process {worker.pid} is gone; the id belongs to a younger process"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    run: dg.DagsterRun
+    reason: str
+
+
+def find_orphans(instance: dg.DagsterInstance, now: float | None = None) -> list[Orphan]:
+    """Unfinished runs of this machine whose process is gone."""
+    if not _runs_are_local_processes(instance):
+        return []
+    import psutil
+
+    def start_of(pid: int) -> float | None:
+        try:
+            process = psutil.Process(pid)
+            return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+        except psutil.NoSuchProcess:
+            return None
+
+    moment = time.time() if now is None else now
+    found = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED))):
+        worker = worker_of(instance, record.dagster_run.run_id)
+        created = record.create_timestamp.timestamp()
+        reason = judge(worker, created, moment, psutil.boot_time(), start_of)
+        if reason is not None:
+            found.append(Orphan(record.dagster_run, reason))
+    return found
+
+
+def release(instance: dg.DagsterInstance, orphan: Orphan) -> None:
+    """Mark the run as failed and give back its pool slots, so that the queue moves and the work can be done again."""
+    instance.report_run_failed(
+        orphan.run,
+        f"Released by ocifree: {orphan.reason}. What it had finished is recorded; materialize the rest again.",
+    )
+    storage = instance.event_log_storage
+    if storage.supports_global_concurrency_limits:
+        storage.free_concurrency_slots_for_run(orphan.run.run_id)
+
+
+def _runs_are_local_processes(instance: dg.DagsterInstance) -> bool:
+    # On Kubernetes and the like a process id of this machine says nothing.
+    from dagster._core.launcher import DefaultRunLauncher
+
+    return isinstance(instance.run_launcher, DefaultRunLauncher)
+
+
+def worker_of(instance: dg.DagsterInstance, run_id: str) -> Worker | None:
+    """The last word counts: a run that was taken up again has a new process."""
+    said = list(_said(instance, run_id))
+    return said[-1] if said else None
+
+
+def _said(instance: dg.DagsterInstance, run_id: str) -> Iterator[Worker]:
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT, ascending=True).records
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        match = _WORKER.search(event.message or "") if event else None
+        if match:
+            yield Worker(int(match.group(1)), record.timestamp)
+
+
+@dg.sensor(
+    name="release_orphans",
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Releases runs whose process is gone (power cut, kill), so that the queue does not wait for them.",
+)
+def release_orphans(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    orphans = find_orphans(context.instance)
+    for orphan in orphans:
+        release(context.instance, orphan)
+    if not orphans:
+        return dg.SkipReason("every unfinished run has a living process")
+    return dg.SkipReason("; ".join(f"released {orphan.run.run_id[:8]}: {orphan.reason}" for orphan in orphans))

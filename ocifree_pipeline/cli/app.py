@@ -1,0 +1,233 @@
+"""`ocifree`: the verbs and their options. What they do is in the module of the verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocifree_pipeline.cli import sandbox
+
+app = typer.Typer(
+    name="ocifree",
+    help="Declare a free Kubernetes platform on Oracle Cloud; a graph of assets makes it, keeps it at $0, repairs it.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DeploymentFile = Annotated[
+    Path | None,
+    typer.Option("--deployment", "-d", envvar="OCIFREE_DEPLOYMENT", help="The declaration. [default: deployment.yaml]"),
+]
+Example = Annotated[
+    str | None,
+    typer.Option("--example", help="Use a shipped example: proxmox-ceph or talos-native."),
+]
+Selection = Annotated[
+    str, typer.Option("--select", "-s", help="Dagster's selection syntax, e.g. 'talos/cluster+' or 'group:images'.")
+]
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("deployment.yaml"),
+    example: Example = None,
+    non_interactive: Annotated[bool, typer.Option("--non-interactive", help="Ask nothing, take defaults.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a declaration: asks a few questions, or copies an example."""
+    from ocifree_pipeline.cli.init import write_declaration
+
+    write_declaration(path, example, ask=not non_interactive, force=force)
+
+
+@app.command()
+def validate(deployment: DeploymentFile = None, example: Example = None, as_json: Json = False) -> None:
+    """Check the declaration: every problem at once, each with its line, its reason and its fix."""
+    from ocifree_pipeline.cli.validate import validate_declaration
+
+    validate_declaration(deployment, example, as_json)
+
+
+@app.command()
+def plan(
+    deployment: DeploymentFile = None,
+    example: Example = None,
+    live: Annotated[bool, typer.Option("--live", help="Read the live limits from Oracle first.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the machines that fit, what is left of each limit, or every reason why they do not fit."""
+    from ocifree_pipeline.cli.plan import show_plan
+
+    show_plan(deployment, example, live, as_json)
+
+
+@app.command()
+def up(
+    deployment: DeploymentFile = None,
+    select: Selection = "*",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make it so: materialize the graph, or a part of it, and show how it goes."""
+    from ocifree_pipeline.cli.up import bring_up
+
+    bring_up(deployment, select, yes, as_json)
+
+
+@app.command()
+def status(deployment: DeploymentFile = None, as_json: Json = False) -> None:
+    """Each asset: made or not, when, and which checks fail."""
+    from ocifree_pipeline.cli.status import show_status
+
+    show_status(deployment, as_json)
+
+
+@app.command()
+def watch(
+    run: Annotated[str | None, typer.Argument(help="A run id, or its beginning. [default: the newest]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow a run, also one that the UI or a sensor started."""
+    from ocifree_pipeline.cli.watch import watch_run
+
+    watch_run(run, as_json)
+
+
+@app.command()
+def verify(deployment: DeploymentFile = None, select: Selection = "*", as_json: Json = False) -> None:
+    """Run the checks against the real thing, changing nothing."""
+    from ocifree_pipeline.cli.verify import verify_checks
+
+    verify_checks(deployment, select, as_json)
+
+
+@app.command()
+def capacity(
+    deployment: DeploymentFile = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again at the hunt's interval until A1 is there.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Let a hunt go on that stopped itself.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask Oracle whether it has A1 and Micro machines now, in every availability domain. Exit 0: A1 is available."""
+    from ocifree_pipeline.cli.capacity import show_capacity
+
+    show_capacity(deployment, watch, as_json, resume)
+
+
+@app.command()
+def cost(deployment: DeploymentFile = None, as_json: Json = False) -> None:
+    """Show what Oracle charged, day by day, and since when zero is proved; exits 1 unless it is zero."""
+    from ocifree_pipeline.cli.cost import show_cost
+
+    show_cost(deployment, as_json)
+
+
+@app.command()
+def idle(deployment: DeploymentFile = None, as_json: Json = False) -> None:
+    """Show which machines Oracle may stop as idle, and in how many days; exits 1 if any."""
+    from ocifree_pipeline.cli.idle import show_idle
+
+    show_idle(deployment, as_json)
+
+
+@app.command()
+def destroy(
+    deployment: DeploymentFile = None,
+    yes: Annotated[
+        str | None,
+        typer.Option("--yes", "-y", metavar="NAME", help="The name of the deployment, instead of typing it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Remove everything that the deployment made, in reverse order, and prove that nothing is left."""
+    from ocifree_pipeline.cli.destroy import destroy_deployment
+
+    destroy_deployment(deployment, yes, as_json)
+
+
+@app.command()
+def graph(deployment: DeploymentFile = None, example: Example = None, as_json: Json = False) -> None:
+    """Print the lineage as a tree, with what is not built yet."""
+    from ocifree_pipeline.cli.graph import show_graph
+
+    show_graph(deployment, example, as_json)
+
+
+@app.command()
+def doctor(deployment: DeploymentFile = None, as_json: Json = False) -> None:
+    """Look for what would make a run fail: tools, versions, credentials, clock, reachability."""
+    from ocifree_pipeline.cli.doctor import examine
+
+    examine(deployment, as_json)
+
+
+@app.command()
+def ui(
+    deployment: DeploymentFile = None,
+    port: Annotated[int, typer.Option(help="Loopback port.")] = 3000,
+) -> None:
+    """Open the Dagster UI and its daemon on 127.0.0.1."""
+    from ocifree_pipeline.cli.ui import serve
+
+    serve(deployment, port)
+
+
+@app.command()
+def env(deployment: DeploymentFile = None) -> None:
+    """Print the variables that point `dagster` and `dg` at this deployment: eval "$(ocifree env)"."""
+    from ocifree_pipeline.cli.environment import print_environment
+
+    print_environment(deployment)
+
+
+secret = typer.Typer(help="Keep secrets in the vault of the deployment.", no_args_is_help=True)
+app.add_typer(secret, name="secret")
+
+
+@secret.command("set")
+def secret_set(name: Annotated[str, typer.Argument()], deployment: DeploymentFile = None) -> None:
+    """Keep a secret: asks for it hidden, or reads standard input in a pipe."""
+    from ocifree_pipeline.cli.secret import set_secret
+
+    set_secret(deployment, name)
+
+
+@secret.command("list")
+def secret_list(deployment: DeploymentFile = None, as_json: Json = False) -> None:
+    """The names of what the vault holds."""
+    from ocifree_pipeline.cli.secret import list_secrets
+
+    list_secrets(deployment, as_json)
+
+
+app.add_typer(sandbox.app, name="sandbox")
+
+
+@app.command()
+def reconcile() -> None:
+    """Release runs whose process is gone, so that the queue does not wait for them."""
+    from ocifree_pipeline.cli.reconcile import release_all
+
+    release_all()
+
+
+@app.command()
+def demo(topology: Annotated[str, typer.Option(envvar="TOPOLOGY", help="An example.")] = "proxmox-ceph") -> None:
+    """Run the graph of an example against the sandbox, without any account."""
+    from ocifree_pipeline.cli.demo import run_demo
+
+    run_demo(topology)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Follow one run through Dagster's event log, whoever started it: a line for each thing worth knowing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import dagster as dg
+
+FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What happened (`kind` names it as `watch` shows it), to which asset or check, and in which words."""
+
+    kind: str
+    subject: str
+    text: str
+    at: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def happenings(
+    instance: dg.DagsterInstance, run_id: str, *, pause: Callable[[float], None] = time.sleep
+) -> Iterator[Happening]:
+    """Everything that happened and happens in the run, until it has ended."""
+    cursor: str | None = None
+    names: dict[str, str] = {}
+    while True:
+        run = instance.get_run_by_id(run_id)
+        ended = run is None or run.status in FINISHED
+        while True:
+            connection = instance.get_records_for_run(run_id, cursor=cursor, limit=500, ascending=True)
+            cursor = connection.cursor
+            for record in connection.records:
+                _learn(names, record.event_log_entry.dagster_event)
+                found = _happening(record.event_log_entry, names)
+                if found:
+                    yield found
+            if not connection.has_more:
+                break
+        if ended:
+            return
+        pause(0.3)
+
+
+def _learn(names: dict[str, str], event: dg.DagsterEvent | None) -> None:
+    """What is planned comes first and tells which step stands for which asset or check."""
+    if event is None or event.step_key is None:
+        return
+    if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED and event.asset_key:
+        names[event.step_key] = event.asset_key.to_user_string()
+    if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+        planned = event.asset_check_planned_data
+        names.setdefault(event.step_key, f"{planned.asset_key.to_user_string()}:{planned.check_name}")
+
+
+def _happening(entry: dg.EventLogEntry, names: dict[str, str]) -> Happening | None:
+    event = entry.dagster_event
+    if event is None:
+        # An asset sums itself up when it is made; work that makes none has only what it says on its way.
+        if entry.step_key is None or entry.step_key in names or int(entry.level) < logging.INFO:
+            return None
+        return Happening("said", entry.step_key, entry.user_message, entry.timestamp)
+    subject = names.get(event.step_key or "", event.step_key or "")
+    if event.event_type is dg.DagsterEventType.STEP_START and ":" not in subject:
+        return Happening("started", subject, "", entry.timestamp)
+    if event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key:
+        metadata = event.step_materialization_data.materialization.metadata
+        values = {name: value.value for name, value in metadata.items() if hasattr(value, "value")}
+        return Happening(
+            "made",
+            event.asset_key.to_user_string(),
+            str(values.get("summary", "")),
+            entry.timestamp,
+            {"seconds": values.get("seconds"), "plan": values.get("plan")},
+        )
+    if event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY:
+        return Happening("retry", subject, "will be tried again", entry.timestamp)
+    if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+        return _failure(event, subject, entry.timestamp)
+    if event.event_type is dg.DagsterEventType.STEP_SKIPPED:
+        return Happening("skipped", subject, "", entry.timestamp)
+    if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        data = event.asset_check_evaluation_data
+        is_warning = data.severity is dg.AssetCheckSeverity.WARN
+        kind = "check_passed" if data.passed else "check_warned" if is_warning else "check_failed"
+        return Happening(
+            kind, f"{data.asset_key.to_user_string()}:{data.check_name}", data.description or "", entry.timestamp
+        )
+    return None
+
+
+def _failure(event: dg.DagsterEvent, subject: str, at: float) -> Happening | None:
+    data = event.step_failure_data
+    told = data.user_failure_data
+    if told is not None:
+        details = {name: getattr(value, "value", None) for name, value in told.metadata.items()}
+        return Happening("failed", subject, told.description or "", at, details)
+    cause = data.error
+    while cause is not None and cause.cause is not None:
+        cause = cause.cause
+    return Happening(
+        "failed",
+        subject,
+        (cause.message.strip() if cause else "it ended without a word"),
+        at,
+        {"error": cause.cls_name if cause else None},
+    )

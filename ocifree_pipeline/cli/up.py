@@ -1,0 +1,87 @@
+"""ocifree up: show what will be made and that it is free, ask once, then drive Dagster and watch.
+
+The run is a process of its own, in a session of its own: closing the terminal or pressing Ctrl-C leaves it alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
+from ocifree_pipeline.cli.exits import Exit
+from ocifree_pipeline.cli.home import ensure_home
+from ocifree_pipeline.cli.output import say
+from ocifree_pipeline.cli.plan import show_plan
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def bring_up(path: Path | None, select: str, yes: bool, as_json: bool) -> None:
+    blueprint_for(path, json_wanted=as_json)
+    if not as_json:
+        show_plan(path, None, live=False, as_json=False)
+        say()
+    if not yes and not typer.confirm("Make this?", default=True):
+        raise typer.Exit(Exit.INTERRUPTED)
+    export_declaration(path)
+    raise typer.Exit(materialize(select, as_json))
+
+
+def materialize(select: str, as_json: bool = False) -> Exit:
+    """Run `dagster asset materialize` on the selection and tell how it goes."""
+    return drive(["asset", "materialize", "--select", select], "up.log", as_json)
+
+
+def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:
+    """Have Dagster run something of this deployment in a process of its own, and tell how it goes."""
+    from ocifree_pipeline.cli.watch import tell
+
+    where = ensure_home()
+    import dagster as dg
+
+    log = where / log_name
+    command = [sys.executable, "-m", "dagster", *words, "-m", "ocifree_pipeline.definitions"]
+    log.touch(mode=0o600)
+    with log.open("w") as output:
+        child = subprocess.Popen(  # noqa: S603
+            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    with dg.DagsterInstance.get() as instance:
+        try:
+            run_id = _run_of(instance, child)
+            if run_id is None:
+                typer.echo(_last_words(log), err=True)
+                return Exit.FAILED
+            code = tell(instance, run_id, as_json)
+            child.wait()
+        except KeyboardInterrupt:
+            say("\nLeft alone; it goes on without this terminal. `ocifree watch` shows it again.")
+            return Exit.INTERRUPTED
+    return code
+
+
+def _run_of(instance: dg.DagsterInstance, child: subprocess.Popen[bytes]) -> str | None:
+    """The run that the child works on, known by the process id in its event log; None if the child ended first."""
+    from ocifree_pipeline.automation.orphans import worker_of
+
+    while True:
+        ended = child.poll() is not None
+        for run in instance.get_runs(limit=20):
+            worker = worker_of(instance, run.run_id)
+            if worker is not None and worker.pid == child.pid:
+                return run.run_id
+        if ended:
+            return None
+        time.sleep(0.1)
+
+
+def _last_words(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return "\n".join(["the run did not start", *(f"  {line}" for line in lines[-8:]), f"  all of it: {log}"])

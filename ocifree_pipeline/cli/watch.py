@@ -1,0 +1,90 @@
+"""ocifree watch: the life of a run, line by line, with a last word about what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from ocifree_pipeline.cli.exits import Exit
+from ocifree_pipeline.cli.home import ensure_home
+from ocifree_pipeline.cli.output import say, say_json
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from ocifree_pipeline.cli.follow import Happening
+
+_SHOWN = {
+    "started": ("..", "dim"),
+    "said": ("", None),
+    "made": ("ok", "green"),
+    "failed": ("FAIL", "red"),
+    "retry": ("again", "yellow"),
+    "check_passed": ("ok", "green"),
+    "check_failed": ("FAIL", "red"),
+    "check_warned": ("warn", "yellow"),
+    "skipped": ("skip", "dim"),
+}
+
+
+def watch_run(run: str | None, as_json: bool) -> None:
+    ensure_home()
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        raise typer.Exit(tell(instance, _find(instance, run), as_json))
+
+
+def _find(instance: dg.DagsterInstance, beginning: str | None) -> str:
+    for run in instance.get_runs(limit=200):
+        if beginning is None or run.run_id.startswith(beginning):
+            return run.run_id
+    what = f"no run begins with {beginning}" if beginning else "there is no run yet"
+    typer.echo(f"{what}\n  fix: `ocifree up` starts one", err=True)
+    raise typer.Exit(Exit.NOT_READY)
+
+
+def tell(instance: dg.DagsterInstance, run_id: str, as_json: bool) -> Exit:
+    """Print the run until it ends; the exit code says how it ended."""
+    import dagster as dg
+
+    from ocifree_pipeline.cli.follow import happenings
+
+    seen: list[Happening] = []
+    for happening in happenings(instance, run_id):
+        seen.append(happening)
+        if not as_json:
+            _line(happening)
+    ended = instance.get_run_by_id(run_id)
+    status = ended.status.value if ended else "GONE"
+    if as_json:
+        say_json({"run": run_id, "status": status, "events": [happening.as_dict() for happening in seen]})
+    else:
+        _last_word(seen, run_id, status)
+    return Exit.OK if status == dg.DagsterRunStatus.SUCCESS.value else _failed_exit(seen)
+
+
+def _failed_exit(seen: list[Happening]) -> Exit:
+    errors = {happening.details.get("error") for happening in seen if happening.kind == "failed"}
+    return Exit.NOT_YET_BUILT if errors == {"NotYetBuilt"} else Exit.FAILED
+
+
+def _line(happening: Happening) -> None:
+    mark, style = _SHOWN[happening.kind]
+    seconds = happening.details.get("seconds")
+    took = f"  {seconds:.1f} s" if isinstance(seconds, (int, float)) else ""
+    first = happening.text.splitlines()[0] if happening.text else ""
+    say(f"{mark:>5}  {happening.subject:<34}{took:>9}  {first}".rstrip(), style=style)
+
+
+def _last_word(seen: list[Happening], run_id: str, status: str) -> None:
+    say()
+    failed = [happening for happening in seen if happening.kind == "failed"]
+    for happening in failed:
+        say(f"{happening.subject} failed: {happening.details.get('what') or happening.text}", style="bold red")
+        for name in ("why", "fix", "again"):
+            if happening.details.get(name):
+                say(f"  {name}: {happening.details[name]}")
+    made = sum(happening.kind == "made" for happening in seen)
+    say(f"run {run_id[:8]}: {status.lower()}, {made} made, {len(failed)} failed")

@@ -1,0 +1,49 @@
+"""The only place that wires things together: a declaration becomes Dagster definitions.
+
+Loading reads one file and talks to nobody. Which file: `OCIFREE_DEPLOYMENT` if set, else `deployment.yaml` in the
+working directory, else the example `proxmox-ceph`, so that the graph can be looked at before anything is declared.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import dagster as dg
+
+gc.freeze()  # No use in searching Dagster's modules for garbage while the graph is built: 1.43 -> 1.36 imports of it.
+
+from ocifree_pipeline.assets import graph
+from ocifree_pipeline.automation.jobs import jobs
+from ocifree_pipeline.automation.schedules import schedules
+from ocifree_pipeline.automation.sensors import sensors
+from ocifree_pipeline.checks import checks
+from ocifree_pipeline.deployment.blueprint import Blueprint, find_blueprint
+
+
+def definitions_for(blueprint: Blueprint) -> dg.Definitions:
+    """Everything of one deployment."""
+    assets = list(graph(blueprint))
+    keys = frozenset(key.to_user_string() for asset in assets for key in _keys(asset))
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=list(checks(blueprint, keys)),
+        jobs=jobs(blueprint),
+        sensors=sensors(blueprint),
+        schedules=schedules(blueprint),
+        executor=dg.multiprocess_executor.configured(
+            {
+                "start_method": {"forkserver": {"preload_modules": ["ocifree_pipeline.warm"]}},
+                "max_concurrent": STEPS_AT_ONCE,
+            }
+        ),
+    )
+
+
+def _keys(asset: dg.AssetsDefinition | dg.AssetSpec) -> list[dg.AssetKey]:
+    return [asset.key] if isinstance(asset, dg.AssetSpec) else list(asset.keys)
+
+
+STEPS_AT_ONCE = 4  # steps mostly wait for somebody else
+
+defs = definitions_for(find_blueprint())
+gc.unfreeze()

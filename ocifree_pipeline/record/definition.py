@@ -1,0 +1,172 @@
+"""Define assets and checks that all run, record and fail in the same way."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from ocifree_pipeline.deployment.blueprint import Blueprint
+from ocifree_pipeline.deployment.errors import NotYetBuilt, OcifreeError, PreconditionMissing, Reaction, reaction_to
+from ocifree_pipeline.deployment.unbuilt import missing_for
+from ocifree_pipeline.record.facts import SomeFacts, materialize_command, read_facts
+from ocifree_pipeline.record.outcome import Outcome, Scalar, as_markdown
+
+OWNERS = ["team:ocifree"]
+RETRIES = 2
+RETRY_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the body of an asset or a check gets: the blueprint, a log, and the facts of its upstreams."""
+
+    blueprint: Blueprint
+    key: str
+    instance: dg.DagsterInstance
+    say: Callable[[str], None]
+
+    def facts(self, key: str, kind: type[SomeFacts]) -> SomeFacts:
+        return read_facts(self.instance, key, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer of a check."""
+
+    passed: bool
+    summary: str
+    numbers: Mapping[str, float] | None = None
+    evidence: tuple[Mapping[str, Scalar], ...] = ()
+    warn: bool = False
+
+
+Body = Callable[[Step], Outcome]
+Judge = Callable[[Step], Verdict]
+
+
+def define_asset(
+    blueprint: Blueprint,
+    key: str,
+    body: Body | None,
+    *,
+    group: str,
+    kinds: Iterable[str],
+    describe: str,
+    deps: Iterable[str] = (),
+    code_version: str = "1",
+) -> dg.AssetsDefinition:
+    """An asset. Without a body it is listed in `unbuilt.py` and fails as NotYetBuilt."""
+    run_body = body or _unbuilt(key)
+
+    @dg.asset(
+        key=key.split("/"),
+        deps=[dep.split("/") for dep in deps],
+        group_name=group,
+        kinds=set(kinds),
+        owners=OWNERS,
+        description=describe,
+        code_version=code_version,
+        tags=_tags(blueprint, built=body is not None),
+        metadata={} if body else {"missing": missing_for(key)},
+    )
+    def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        started = time.monotonic()
+        try:
+            _require_home()
+            step = Step(blueprint, key, context.instance, context.log.info)
+            outcome = run_body(step)
+        except OcifreeError as error:
+            raise _as_dagster(context, key, error) from error
+        context.log.info(outcome.summary)
+        return dg.MaterializeResult(
+            metadata={**outcome.as_metadata(time.monotonic() - started), "attempt": context.retry_number + 1},
+            data_version=dg.DataVersion(outcome.facts.version()),
+        )
+
+    return run
+
+
+def define_check(
+    blueprint: Blueprint,
+    asset: str,
+    name: str,
+    judge: Judge | None,
+    *,
+    describe: str,
+    blocking: bool = False,
+) -> dg.AssetChecksDefinition:
+    """A check. Without a judge it is listed in `unbuilt.py` and fails as NotYetBuilt."""
+    run_judge = judge or _unbuilt(f"{asset}:{name}")
+
+    @dg.asset_check(asset=asset.split("/"), name=name, description=describe, blocking=blocking)
+    def run(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        try:
+            verdict = run_judge(Step(blueprint, asset, context.instance, context.log.info))
+        except OcifreeError as error:
+            raise _as_dagster(context, asset, error) from error
+        metadata: dict[str, Any] = {"summary": verdict.summary, **(verdict.numbers or {})}
+        if verdict.evidence:
+            metadata["evidence"] = dg.MetadataValue.md(as_markdown(verdict.evidence))
+        return dg.AssetCheckResult(
+            passed=verdict.passed,
+            severity=dg.AssetCheckSeverity.WARN if verdict.warn else dg.AssetCheckSeverity.ERROR,
+            description=verdict.summary,
+            metadata=metadata,
+        )
+
+    return run
+
+
+def _tags(blueprint: Blueprint, *, built: bool) -> dict[str, str]:
+    tags = {"ocifree/deployment": blueprint.declaration.name, "ocifree/topology": blueprint.plan.topology}
+    return tags if built else {**tags, "ocifree/unbuilt": ""}
+
+
+def _unbuilt(subject: str) -> Callable[[Step], Any]:
+    missing = missing_for(subject)
+
+    def refuse(step: Step) -> Any:
+        raise NotYetBuilt(subject, missing)
+
+    return refuse
+
+
+def _require_home() -> None:
+    if not os.environ.get("DAGSTER_HOME"):
+        raise PreconditionMissing(
+            "DAGSTER_HOME is not set",
+            why="without it Dagster keeps this run in a folder that it throws away, and no later run can see it",
+            fix='eval "$(ocifree env)", or use `ocifree up`, which sets it',
+        )
+
+
+def _as_dagster(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, key: str, error: OcifreeError
+) -> dg.Failure | dg.RetryRequested:
+    """Retry what may pass; fail the rest, and keep run-level retries away from what will not change."""
+    reaction = reaction_to(error)
+    if reaction is Reaction.RETRY and context.op_execution_context.retry_number < RETRIES:
+        context.log.warning(f"{error.what}; trying again in {RETRY_SECONDS} s")
+        return dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=RETRY_SECONDS)
+    if reaction is not Reaction.RETRY:
+        context.instance.add_run_tags(context.run.run_id, {"dagster/retry_on_asset_or_op_failure": "false"})
+    return as_failure(error, materialize_command(key + "+"))
+
+
+def as_failure(error: OcifreeError, again: str) -> dg.Failure:
+    """The error as Dagster shows it, each part by itself; `again` is the command that tries it anew."""
+    return dg.Failure(
+        description=str(error),
+        metadata={
+            "error": type(error).__name__,
+            "what": error.what,
+            "why": error.why,
+            "fix": error.fix,
+            "reaction": reaction_to(error).value,
+            "again": again,
+        },
+        allow_retries=False,
+    )

@@ -1,0 +1,62 @@
+"""Facts of the group foundation, and of the guardrails: what stands in the tenancy, by its identity."""
+
+from __future__ import annotations
+
+from ocifree_pipeline.deployment.foundation import FoundationSpec, Group, SubnetName, foundation_of
+from ocifree_pipeline.record.definition import Step
+from ocifree_pipeline.record.outcome import Facts
+from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts
+
+
+def spec_of(step: Step) -> FoundationSpec:
+    """The spec by what was planned with the live limits."""
+    plan, limits = step.facts("tenancy/plan", PlanFacts), step.facts("tenancy/limits", LimitsFacts)
+    return foundation_of(step.blueprint.declaration, plan.topology, plan.reserved_ips, limits.limits.counts())
+
+
+class GuardrailsFacts(Facts):
+    """tenancy/guardrails"""
+
+    quota: str
+    statements: tuple[str, ...]
+    budget: str
+    alert_rule: str
+    recipients: tuple[str, ...]
+
+
+class NetworkFacts(Facts):
+    """oci/network. `nodes_subnet` names the one of the subnets that A1 machines go into."""
+
+    compartment: str
+    vcn: str
+    vcn_cidr: str
+    subnets: dict[SubnetName, str]
+    groups: dict[Group, str]
+    nodes_subnet: SubnetName
+
+
+class AddressFacts(Facts):
+    id: str
+    address: str
+
+
+class ReservedIpsFacts(Facts):
+    """oci/reserved_ips: by purpose, `ingress` and `bastion`. A purpose without one gets an ephemeral address."""
+
+    addresses: dict[str, AddressFacts]
+
+
+class BucketFacts(Facts):
+    """oci/image_bucket"""
+
+    namespace: str
+    bucket: str
+
+
+class DnsZoneFacts(Facts):
+    """oci/dns_zone: the zone's name servers have to be entered where the domain was bought."""
+
+    zone: str
+    id: str
+    nameservers: tuple[str, ...]
+    records: dict[str, str]

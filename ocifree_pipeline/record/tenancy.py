@@ -1,0 +1,88 @@
+"""Facts of the group tenancy."""
+
+from __future__ import annotations
+
+from ocifree_pipeline.deployment.allowances import LABELS, Resource
+from ocifree_pipeline.deployment.limits import Counts
+from ocifree_pipeline.deployment.plan import A1_SHAPE, Plan, Topology
+from ocifree_pipeline.deployment.quota_policy import Need, needs_of
+from ocifree_pipeline.record.outcome import Facts
+
+
+class CountsFacts(Facts):
+    regional: dict[Resource, int]
+    per_ad: dict[str, dict[Resource, int]]
+
+    @classmethod
+    def of(cls, counts: Counts) -> CountsFacts:
+        return cls(regional=dict(counts.regional), per_ad={ad: dict(n) for ad, n in counts.per_ad.items()})
+
+    def counts(self) -> Counts:
+        return Counts(self.regional, self.per_ad)
+
+
+class LimitsFacts(Facts):
+    """tenancy/limits"""
+
+    tenancy: str
+    home_region: str
+    availability_domains: tuple[str, ...]
+    limits: CountsFacts
+    used_by_others: CountsFacts
+
+
+class MachineFacts(Facts):
+    name: str
+    shape: str
+    ocpus: int
+    memory_gb: int
+    boot_volume_gb: int
+    availability_domain: str | None
+
+
+class PlanFacts(Facts):
+    """tenancy/plan"""
+
+    topology: Topology
+    machines: tuple[MachineFacts, ...]
+    reserved_ips: tuple[str, ...]
+
+    @classmethod
+    def of(cls, plan: Plan) -> PlanFacts:
+        return cls(
+            topology=plan.topology,
+            machines=tuple(
+                MachineFacts(
+                    name=m.name,
+                    shape=m.shape,
+                    ocpus=m.ocpus,
+                    memory_gb=m.memory_gb,
+                    boot_volume_gb=m.boot_volume_gb,
+                    availability_domain=m.availability_domain,
+                )
+                for m in plan.machines
+            ),
+            reserved_ips=plan.reserved_ips,
+        )
+
+
+def a1_needs(machines: tuple[MachineFacts, ...]) -> tuple[Need, ...]:
+    """What the A1 machines of the plan need of each availability domain."""
+    return needs_of((m.availability_domain, m.ocpus, m.memory_gb) for m in machines if m.shape == A1_SHAPE)
+
+
+def changes(before: LimitsFacts, after: LimitsFacts) -> tuple[str, ...]:
+    """What Oracle changed between two readings, in words."""
+
+    def rows(facts: LimitsFacts) -> dict[tuple[str, Resource], int]:
+        region = {("the region", resource): number for resource, number in facts.limits.regional.items()}
+        ads = {(ad, resource): n for ad, numbers in facts.limits.per_ad.items() for resource, n in numbers.items()}
+        return region | ads
+
+    old, new = rows(before), rows(after)
+    return tuple(
+        f"{LABELS[resource]} in {where}: {old.get((where, resource), 'no limit')} -> "
+        f"{new.get((where, resource), 'no limit')}"
+        for where, resource in sorted(old.keys() | new.keys())
+        if old.get((where, resource)) != new.get((where, resource))
+    )

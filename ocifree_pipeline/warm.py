@@ -1,0 +1,22 @@
+"""What every step would do again at its start, done once in the process that steps are forked from."""
+
+from __future__ import annotations
+
+import importlib
+
+from ocifree_pipeline.definitions import defs
+
+for module in (
+    "dagster._cli",  # a forked step imports the main module of the run again, and that is Dagster's command
+    "dagster._core.storage.sqlite_storage",  # with SQLAlchemy and Alembic
+    "oci.core",
+    "oci.identity",
+    "oci.limits",
+    "oci.object_storage",
+    "oci.pagination",
+    "oci.work_requests",
+    "paramiko",
+):
+    importlib.import_module(module)
+
+defs.get_repository_def().get_all_jobs()
