@@ -1,0 +1,138 @@
+"""Guardrails and foundation as assets: the real graph, and real host names through the proxy door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from oci.core import VirtualNetworkClient
+from oci.core import models as core
+from oci.limits import QuotasClient
+from oci.limits import models as limits
+
+from ocifree_pipeline.record.foundation import GuardrailsFacts, NetworkFacts
+from ocifree_pipeline_tests.assets.conftest import FOUNDATION, Deployment, Ground, deployment, ground
+
+ALL = (*FOUNDATION, "oci/image_bucket")
+
+
+@pytest.fixture(scope="module")
+def _ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with ground(tmp_path_factory.mktemp("talos"), topology="talos-native") as found:
+        yield found
+
+
+@pytest.fixture
+def standing(_ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """The network stands."""
+    with _ground.again(tmp_path / "home", monkeypatch) as found:
+        yield found
+
+
+@pytest.fixture
+def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """An empty tenancy."""
+    with deployment(tmp_path, monkeypatch, topology="talos-native") as found:
+        yield found
+
+
+def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
+    return {
+        f"{one.asset_key.to_user_string()}:{one.check_name}": (one.passed, str(one.metadata["summary"].value))
+        for one in result.get_asset_check_evaluations()
+    }
+
+
+def test_from_an_empty_tenancy_to_the_foundation_and_again_without_a_change(nothing: Deployment) -> None:
+    found = verdicts(nothing.materialize(*ALL))
+    assert found["tenancy/guardrails:quota_refuses_paid"] == (
+        True,
+        "nothing of a paid shape is given, and all A1 of the plan is",
+    )
+    assert found["oci/network:plan_is_free"][0]
+    assert found["oci/network:drift"] == (True, "the network is as it was made")
+    network = NetworkFacts.model_validate(nothing.facts("oci/network"))
+    assert set(network.subnets) == {"public", "private"}
+    assert network.nodes_subnet == "public"
+    guards = GuardrailsFacts.model_validate(nothing.facts("tenancy/guardrails"))
+    assert guards.statements[0] == "zero compute-core quotas in tenancy"
+    assert set(nothing.facts("oci/reserved_ips")["addresses"]) == {"ingress", "bastion"}
+    assert nothing.facts("oci/image_bucket")["bucket"] == "lab-images"
+    assert "create vcn lab-vcn: 10.0.0.0/16" in nothing.metadata("oci/network")["plan"]
+
+    before = {key: nothing.facts(key) for key in ALL}
+    nothing.sandbox.recorder.clear()
+    nothing.materialize(*ALL)
+    assert nothing.mutations() == 0
+    assert {key: nothing.facts(key) for key in ALL} == before
+    assert nothing.metadata("oci/network")["plan"] == "nothing to do"
+
+
+def test_drift_is_named_and_one_command_repairs_it_in_place(standing: Deployment) -> None:
+    network = NetworkFacts.model_validate(standing.facts("oci/network"))
+    client = standing.client(VirtualNetworkClient)
+    client.update_vcn(network.vcn, core.UpdateVcnDetails(display_name="renamed"))
+    check = _run_check(standing, "oci/network", "drift")
+    assert not check.passed
+    assert "change vcn lab-vcn: name: renamed -> lab-vcn" in str(check.metadata["summary"].value)
+    assert "ocifree up --select oci/network" in str(check.metadata["summary"].value)
+    found = verdicts(standing.materialize("oci/network"))
+    assert found["oci/network:drift"][0]
+    assert client.get_vcn(network.vcn).data.display_name == "lab-vcn"
+
+
+def test_a_free_account_gets_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that may keep no images and has no NAT gateway."""
+    with deployment(tmp_path, monkeypatch, topology="talos-native") as found:
+        from ocifree_pipeline.sandbox.oracle import limits as sandbox_limits
+
+        found.sandbox.inside(lambda world: sandbox_limits.override(world, "reserved-public-ip-count", 1))
+        for _ in range(2):  # our own address must not count against us the second time
+            found.materialize(*FOUNDATION)
+            assert set(found.facts("oci/reserved_ips")["addresses"]) == {"ingress"}
+
+
+def test_nothing_is_made_while_a_foreign_policy_leaves_no_a1(nothing: Deployment) -> None:
+    nothing.client(QuotasClient).create_quota(
+        limits.CreateQuotaDetails(
+            compartment_id=nothing.sandbox.tenancy,
+            name="company",
+            description="company",
+            statements=["zero compute-core quotas in tenancy"],
+        )
+    )
+    nothing.sandbox.advance(600)
+    result = nothing.materialize(*ALL, good=False)
+    error = nothing.errors(result)["tenancy__guardrails"]
+    assert error["error"] == "Conflict"
+    assert "quota policy company holds standard-a1-core-count at 0" in error["why"]
+    assert nothing.sandbox.recorder.count(operation="CreateVcn") == 0
+
+
+def test_the_opentofu_engine_without_its_program_says_what_to_install(
+    standing: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOFU", "/nowhere/tofu")
+    declaration = standing.blueprint.declaration
+    other = declaration.model_copy(
+        update={"foundation": declaration.foundation.model_copy(update={"engine": "opentofu"})}
+    )
+    from ocifree_pipeline.deployment.blueprint import Blueprint
+
+    changed = Deployment(standing.sandbox, Blueprint(other, standing.blueprint.plan), standing.instance)
+    result = changed.materialize("oci/network", good=False)
+    error = changed.errors(result)["oci__network"]
+    assert error["error"] == "PreconditionMissing"
+    assert "install OpenTofu" in error["fix"]
+
+
+def _run_check(found: Deployment, asset: str, name: str) -> Any:
+    key = dg.AssetCheckKey(dg.AssetKey(asset.split("/")), name)
+    job = dg.define_asset_job("checked", selection=dg.AssetSelection.checks(key))
+    picked = dg.Definitions(assets=found.definitions.assets, asset_checks=found.definitions.asset_checks, jobs=[job])
+    result = picked.resolve_job_def("checked").execute_in_process(instance=found.instance)
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation

@@ -1,0 +1,125 @@
+"""A run whose process is gone is found, whatever became of its process id; a living one is never touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocifree_pipeline.automation.orphans import (
+    CLOCK_SLACK_SECONDS,
+    START_GRACE_SECONDS,
+    Worker,
+    find_orphans,
+    judge,
+    release,
+    release_orphans,
+)
+
+NOW = 1_000_000.0
+BOOT = NOW - 50_000
+
+
+@pytest.mark.parametrize(
+    ("worker", "created", "started", "expected"),
+    [
+        (Worker(7, NOW - 60), NOW - 61, NOW - 62, None),
+        (Worker(7, NOW - 60), NOW - 61, None, "does not exist any more"),
+        (Worker(7, NOW - 60), NOW - 61, NOW - 10, "belongs to a younger process"),
+        (Worker(7, BOOT - 60), BOOT - 61, BOOT + 5, "ended when the machine was booted"),
+        (None, NOW - 10, None, None),
+        (None, NOW - START_GRACE_SECONDS - 1, None, "within 10 minutes"),
+        (None, BOOT - 1, None, "booted after the run was created"),
+    ],
+)
+def test_verdicts(worker: Worker | None, created: float, started: float | None, expected: str | None) -> None:
+    reason = judge(worker, created, NOW, BOOT, lambda pid: started)
+    assert reason is None if expected is None else expected in (reason or "")
+
+
+@given(said=st.floats(BOOT, NOW), started=st.none() | st.floats(BOOT, NOW))
+def test_a_run_lives_exactly_while_the_process_that_spoke_lives(said: float, started: float | None) -> None:
+    alive = started is not None and started <= said + CLOCK_SLACK_SECONDS
+    assert (judge(Worker(1, said), said, NOW, BOOT, lambda pid: started) is None) == alive
+
+
+DEFINITIONS = """
+import os, time
+import dagster as dg
+
+@dg.asset(pool="scarce")
+def claim(context) -> None:
+    open(os.environ["MARK"], "w").close()
+    while os.environ.get("HANG"):
+        time.sleep(0.1)
+
+defs = dg.Definitions(assets=[claim])
+"""
+
+
+@pytest.fixture
+def work(tmp_path: Path, dagster_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "claims.py").write_text(textwrap.dedent(DEFINITIONS))
+    monkeypatch.setenv("MARK", str(tmp_path / "mark"))
+    return tmp_path
+
+
+def materialize(work: Path, **environ: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-f", str(work / "claims.py")]
+    return subprocess.Popen(
+        [*command, "--select", "claim"],
+        env={**os.environ, **environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=work,
+    )
+
+
+def wait_for(condition: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition.exists():
+        assert process.poll() is None, "the run ended before it began"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_everything_is_killed_mid_run_and_work_goes_on(work: Path) -> None:
+    killed = materialize(work, HANG="1")
+    wait_for(work / "mark", killed)
+    with dg.DagsterInstance.get() as instance:
+        assert find_orphans(instance) == [], "a living run is left alone"
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+        run = instance.get_runs()[0]
+        assert run.status is dg.DagsterRunStatus.STARTED, "nobody noticed, as after a power cut"
+        slots = instance.event_log_storage.get_concurrency_info("scarce")
+        assert slots.claimed_slots, "and the dead run still holds the pool"
+
+        orphans = find_orphans(instance)
+        assert [orphan.run.run_id for orphan in orphans] == [run.run_id]
+        release(instance, orphans[0])
+
+        assert find_orphans(instance) == []
+        released = instance.get_run_by_id(run.run_id)
+        assert released is not None
+        assert released.status is dg.DagsterRunStatus.FAILURE
+        assert not instance.event_log_storage.get_concurrency_info("scarce").claimed_slots
+        assert materialize(work).wait(timeout=90) == 0
+        assert instance.get_latest_materialization_event(dg.AssetKey("claim")) is not None
+
+
+def test_the_sensor_says_what_it_did() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance)
+        tick = release_orphans.evaluate_tick(context)
+        assert tick.skip_message == "every unfinished run has a living process"

@@ -1,0 +1,187 @@
+"""up, status, watch, verify, env, reconcile: what a person does while and after things are made."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocifree_pipeline.cli.exits import Exit
+from ocifree_pipeline.deployment.examples import example_path
+from ocifree_pipeline_tests.cli.conftest import Ocifree
+
+NOT_BUILT = "talos/cluster"
+
+
+def environ(home: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "DAGSTER_HOME": str(home), "OCIFREE_DEPLOYMENT": str(example_path("talos-native")), **more}
+
+
+def run(*words: str, home: Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ocifree_pipeline.cli.app", *words],
+        env=environ(home, **more), cwd=cwd, capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+
+
+def states(told: str) -> dict[str, dict[str, Any]]:
+    return {row["key"]: row for row in json.loads(told)}
+
+
+def test_a_failed_run_ends_with_what_why_fix_and_the_command(dagster_home: Path, tmp_path: Path) -> None:
+    up = run("up", "--yes", "--select", "tenancy/limits", home=dagster_home, cwd=tmp_path, HOME=str(tmp_path))
+    assert up.returncode == Exit.FAILED, up.stdout + up.stderr
+    assert "tenancy/limits failed: ~/.oci/config does not exist" in up.stdout
+    assert "fix: make an API key" in up.stdout
+    assert "again: ocifree up --select 'tenancy/limits+'" in up.stdout
+    assert stat.S_IMODE((dagster_home / "up.log").stat().st_mode) == 0o600
+
+    found = states(run("status", "--json", home=dagster_home, cwd=tmp_path).stdout)
+    assert found["tenancy/limits"]["state"] == "failed"
+    assert "config does not exist" in found["tenancy/limits"]["summary"]
+    assert found["tenancy/plan"]["state"] == "missing"
+    table = run("status", home=dagster_home, cwd=tmp_path).stdout
+    assert "0 of" in table
+    assert "again: ocifree up --select" in table
+
+    watched = run("watch", "--json", home=dagster_home, cwd=tmp_path)
+    assert watched.returncode == Exit.FAILED
+    events = json.loads(watched.stdout)
+    assert events["status"] == "FAILURE"
+    assert [event["kind"] for event in events["events"]] == ["started", "failed"]
+
+
+def test_what_is_not_built_exits_5(dagster_home: Path, tmp_path: Path) -> None:
+    up = run("up", "--yes", "--select", NOT_BUILT, home=dagster_home, cwd=tmp_path)
+    assert up.returncode == Exit.NOT_YET_BUILT, up.stdout + up.stderr
+    assert f"{NOT_BUILT} is not built yet" in up.stdout
+
+
+def test_a_bad_selection_says_so_at_once(dagster_home: Path, tmp_path: Path) -> None:
+    up = run("up", "--yes", "--select", "no/such", home=dagster_home, cwd=tmp_path)
+    assert up.returncode == Exit.FAILED
+    assert "the run did not start" in up.stderr
+
+
+def test_watch_without_a_run_names_the_command_that_makes_one(dagster_home: Path, tmp_path: Path) -> None:
+    watched = run("watch", home=dagster_home, cwd=tmp_path)
+    assert watched.returncode == Exit.NOT_READY
+    assert "`ocifree up` starts one" in watched.stderr
+
+
+def test_ctrl_c_leaves_the_run_alone(dagster_home: Path, tmp_path: Path) -> None:
+    """Oracle is a door that never answers, so the run is under way for as long as the test wants."""
+    key = tmp_path / "key.pem"
+    subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+    (tmp_path / ".oci").mkdir()
+    fingerprint = ":".join(["ab"] * 16)
+    (tmp_path / ".oci/config").write_text(
+        f"[DEFAULT]\nuser=ocid1.user.oc1..a\ntenancy=ocid1.tenancy.oc1..a\nfingerprint={fingerprint}\n"
+        f"region=uk-london-1\nkey_file={key}\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        proxy = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        environment = environ(dagster_home, HOME=str(tmp_path), HTTPS_PROXY=proxy, https_proxy=proxy)
+        up = subprocess.Popen(
+            [sys.executable, "-m", "ocifree_pipeline.cli.app", "up", "--yes", "--select", "tenancy/limits"],
+            env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        assert up.stdout is not None
+        for line in up.stdout:
+            if line.strip().startswith(".."):
+                break
+        up.send_signal(signal.SIGINT)
+        rest = up.stdout.read()
+        assert up.wait(timeout=30) == Exit.INTERRUPTED
+        assert "it goes on without this terminal" in rest
+        found = states(run("status", "--json", home=dagster_home, cwd=tmp_path).stdout)
+        assert found["tenancy/limits"]["state"] == "running"
+        told = run("reconcile", home=dagster_home, cwd=tmp_path).stdout
+        assert "every unfinished run has a living process" in told
+        _end_the_run(dagster_home)
+        assert "released" in run("reconcile", home=dagster_home, cwd=tmp_path).stdout
+
+
+def _end_the_run(home: Path) -> None:
+    import dagster as dg
+    import psutil
+
+    from ocifree_pipeline.automation.orphans import worker_of
+
+    with dg.DagsterInstance.get() as instance:
+        worker = worker_of(instance, instance.get_runs()[0].run_id)
+        assert worker is not None
+        process = psutil.Process(worker.pid)
+        for child in process.children(recursive=True):
+            child.kill()
+        process.kill()
+        deadline = time.monotonic() + 20
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_env_points_other_programs_at_the_same_history(
+    ocifree: Ocifree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dagster_home: Path
+) -> None:
+    assert ocifree("init", "--non-interactive").exit_code == Exit.OK
+    told = ocifree("env", "-d", "deployment.yaml").output
+    assert f"export DAGSTER_HOME={dagster_home}" in told
+    assert f"export OCIFREE_DEPLOYMENT={tmp_path / 'deployment.yaml'}" in told
+
+
+def test_a_home_is_made_once_private_and_with_our_settings(tmp_path: Path) -> None:
+    told = run("env", home=tmp_path / "deep/home", cwd=tmp_path)
+    assert told.returncode == Exit.OK, told.stderr
+    home = tmp_path / "deep/home"
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert "telemetry: {enabled: false}" in (home / "dagster.yaml").read_text()
+    (home / "dagster.yaml").write_text("# mine\n")
+    run("env", home=home, cwd=tmp_path)
+    assert (home / "dagster.yaml").read_text() == "# mine\n"
+
+
+def test_four_commands_on_an_empty_home_at_once(tmp_path: Path) -> None:
+    """Unguarded, this race has left homes with two schema heads."""
+    together = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ocifree_pipeline.cli.app", "status", "--json"],
+            env=environ(tmp_path / "home"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for process in together:
+        _, errors = process.communicate(timeout=110)
+        assert process.returncode == Exit.OK, errors.decode()
+
+
+def test_secrets_are_kept_and_never_shown(ocifree: Ocifree, dagster_home: Path) -> None:
+    ocifree("init", "--non-interactive")
+    kept = ocifree("secret", "set", "grafana_token", stdin="hunter2-hunter2\n")
+    assert kept.exit_code == Exit.OK, kept.output
+    assert "hunter2" not in kept.output
+    listed = ocifree("secret", "list").output
+    assert "vault:grafana_token" in listed
+    for path in dagster_home.rglob("*"):
+        if path.is_file():
+            assert b"hunter2" not in path.read_bytes(), path
+    assert ocifree("secret", "set", "empty", stdin="").exit_code == Exit.USAGE
+
+
+def test_doctor_finds_what_is_missing_and_says_how_to_mend_it(tmp_path: Path, dagster_home: Path) -> None:
+    told = run("doctor", "--json", home=dagster_home, cwd=tmp_path, HOME=str(tmp_path))
+    assert told.returncode == Exit.NOT_READY
+    findings = {row["what"]: row for row in json.loads(told.stdout)}
+    assert findings["Python"]["state"] == "ok"
+    assert findings["Oracle credentials"]["state"] == "bad"
+    assert "make an API key" in findings["Oracle credentials"]["fix"]
+    assert all(row["fix"] for row in findings.values() if row["state"] != "ok")

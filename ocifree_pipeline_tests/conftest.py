@@ -1,0 +1,43 @@
+"""What every test starts from: no deployment, no proxy, no telemetry, no history of the person who runs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A gate judges the change at hand, so it draws the same examples every time. Everywhere else new ones are drawn.
+settings.register_profile("gate", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("gate")
+
+_OURS = ("OCIFREE_DEPLOYMENT", "OCIFREE_AGE_IDENTITY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "DAGSTER_HOME")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _OURS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+
+
+@pytest.fixture(scope="session")
+def _migrated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once, as `ocifree` makes it; the migration alone takes over a second."""
+    from ocifree_pipeline.cli.home import ensure_home
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(tmp_path_factory.mktemp("template") / "home"))
+        return ensure_home()
+
+
+@pytest.fixture
+def dagster_home(_migrated_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh home on disk, for tests whose processes have to share it."""
+    home = tmp_path / "home"
+    shutil.copytree(_migrated_home, home)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    return home
