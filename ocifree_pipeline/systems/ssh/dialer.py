@@ -15,7 +15,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -128,15 +128,23 @@ class Dialer:
     @contextmanager
     def stream(self, host: str, port: int) -> Iterator[Stream]:
         """A connection to any port there, over the same way."""
-        with ExitStack() as stack:
-            if self.jump is None or (host, port) == (self.jump.host, self.jump.port):
-                proxy = proxy_for(host, self.http_proxy, self.environ)
-                opened: Stream = open_socket(host, port, proxy=proxy, timeout=self.connect_seconds)
-            else:
-                bastion = stack.enter_context(self.login(self.jump))
-                opened = _through(bastion, self.jump, host, port, self.connect_seconds)
-            stack.callback(opened.close)
-            yield opened
+        with self.way(host, port) as open_stream:
+            opened = open_stream()
+            try:
+                yield opened
+            finally:
+                opened.close()
+
+    @contextmanager
+    def way(self, host: str, port: int) -> Iterator[Callable[[], Stream]]:
+        """Opens as many connections there as are wanted, with one login to the bastion. Whoever opens one closes it."""
+        if self.jump is None or (host, port) == (self.jump.host, self.jump.port):
+            proxy = proxy_for(host, self.http_proxy, self.environ)
+            yield lambda: open_socket(host, port, proxy=proxy, timeout=self.connect_seconds)
+            return
+        jump = self.jump
+        with self.login(jump) as bastion:
+            yield lambda: _through(bastion, jump, host, port, self.connect_seconds)
 
     def _client(self, hop: Hop, stream: Stream, trusted: frozenset[str]) -> paramiko.SSHClient:
         import paramiko
