@@ -77,7 +77,10 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """``length`` overrides Content-Length for HEAD and streams. ``cut`` ends the connection on purpose (faults)."""
+    """``length`` overrides Content-Length for HEAD and streams. ``cut`` ends the connection on purpose (faults).
+
+    ``reason`` is for servers that say what is wrong in the status line.
+    """
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -86,6 +89,7 @@ class Response:
     length: int | None = None
     cut: Literal["", "reset", "truncate"] = ""
     delay: float = 0.0
+    reason: str = ""
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -234,7 +238,8 @@ class Connection:
             headers.append(("content-length", str(length)))
         if not keep:
             headers.append(("connection", "close"))
-        head = h11.Response(status_code=response.status, reason=_reason(response.status), headers=_encoded(headers))
+        reason = _status_line(response.reason) or _reason(response.status)
+        head = h11.Response(status_code=response.status, reason=reason, headers=_encoded(headers))
         bodiless = request.method == "HEAD" or response.status in {204, 304}
         if response.cut == "truncate" and not bodiless:
             await self._truncate(head, response, length)
@@ -331,6 +336,11 @@ def _reason(status: int) -> bytes:
         return HTTPStatus(status).phrase.encode()
     except ValueError:
         return b""
+
+
+def _status_line(text: str) -> bytes:
+    """A text as a status line can carry it: one line, nothing that ends it early."""
+    return "".join(one if one.isprintable() else " " for one in text).strip().encode("latin-1", "replace")
 
 
 def _encoded(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

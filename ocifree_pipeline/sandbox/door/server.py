@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from ocifree_pipeline.sandbox import snapshot
+from ocifree_pipeline.sandbox import instruments, snapshot
 from ocifree_pipeline.sandbox.door.authority import Authority
 from ocifree_pipeline.sandbox.door.control import PREFIX, Control
 from ocifree_pipeline.sandbox.door.http import Connection, Handler, Limits, Request, Response
@@ -63,6 +63,7 @@ class Sandbox:
     def __post_init__(self) -> None:
         self.faults = Faults(self.world.seed)
         self.recorder = Recorder()
+        instruments.attach(self.world, self.faults, self.recorder)
         self.dispatcher = Dispatcher(self.world, self.faults, self.recorder, self.strict)
         self.players = [self._oracle, ImageHosts(self.world, self.faults, self.recorder, self._touch)]
 
