@@ -1,6 +1,6 @@
 """The seam between machines and the kinds of guests that run on them.
 
-A backend is chosen by what is on the boot disk. It gets a ``Machine`` and says what happens after the firmware has
+A backend is chosen by what is on the boot disk. It gets a ``Computer`` and says what happens after the firmware has
 handed over, and which ports answer. To add one, append it to ``BACKENDS``; what none of them recognises is a plain
 Linux.
 """
@@ -10,7 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from ocifree_pipeline.sandbox.machines.machine import Machine
+from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.world import World
 
 
@@ -23,30 +23,30 @@ class Listener(Protocol):
     async def wait_closed(self) -> None: ...
 
 
-Serve = Callable[[Machine, socket.socket], Awaitable[Listener]]
+Serve = Callable[[Computer, socket.socket], Awaitable[Listener]]
 """Serves a guest's port on a loopback socket that listens already."""
 
 
 class Backend(Protocol):
     name: str
 
-    def recognises(self, machine: Machine) -> bool:
+    def recognises(self, machine: Computer) -> bool:
         """Whether the boot disk holds this kind of guest."""
 
-    def start(self, machine: Machine) -> None:
+    def start(self, machine: Computer) -> None:
         """The firmware has found the loader: write to the console, prepare what runs from the first moment on."""
 
-    def come_up(self, machine: Machine) -> None:
+    def come_up(self, machine: Computer) -> None:
         """The services listen from now on."""
 
-    def ports(self, machine: Machine) -> Mapping[int, Serve]:
+    def ports(self, machine: Computer) -> Mapping[int, Serve]:
         """What listens while the machine is up."""
 
 
 BACKENDS: list[Backend] = []
 
 
-def choose(machine: Machine) -> Backend:
+def choose(machine: Computer) -> Backend:
     return next(one for one in _all() if one.recognises(machine))
 
 

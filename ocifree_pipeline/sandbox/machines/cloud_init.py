@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from ocifree_pipeline.sandbox.clock import parse, stamp
-from ocifree_pipeline.sandbox.machines.machine import Machine
+from ocifree_pipeline.sandbox.machines.computer import Computer
 
 IGNORED = frozenset(
     {
@@ -41,13 +41,13 @@ IGNORED = frozenset(
 )
 """Modules that change nothing one could see on this guest."""
 
-Run = Callable[[Machine, str], tuple[int, str]]
+Run = Callable[[Computer, str], tuple[int, str]]
 """Runs a command line as root: exit code and output."""
 
 
-def first_boot(machine: Machine, default_user: str) -> None:
+def first_boot(machine: Computer, default_user: str) -> None:
     """Give the guest its identity and accounts, unless it has had them as this instance already."""
-    guest, instance = machine.guest, machine.instance.ocid
+    guest, instance = machine.guest, machine.key
     if guest.get("instance") == instance:
         return
     guest.update(
@@ -59,7 +59,7 @@ def first_boot(machine: Machine, default_user: str) -> None:
         cloudInit={"status": "running", "errors": [], "runcmd": []},
     )
     guest.setdefault("files", {})
-    keys = [one.strip() for one in machine.metadata.get("ssh_authorized_keys", "").splitlines() if one.strip()]
+    keys = machine.ssh_keys
     config = _user_data(machine)
     names = _list(config.get("users", ["default"]))
     if "default" in names:
@@ -78,7 +78,7 @@ def first_boot(machine: Machine, default_user: str) -> None:
         _error(machine, f"cc_{name}", "this guest of the sandbox has no such module")
 
 
-def final_stage(machine: Machine, run: Run) -> None:
+def final_stage(machine: Computer, run: Run) -> None:
     """Run ``runcmd`` and report; on later boots there is nothing to do."""
     found = machine.guest["cloudInit"]
     if found["status"] != "running":
@@ -94,15 +94,13 @@ def final_stage(machine: Machine, run: Run) -> None:
     machine.print(f"Cloud-init v. 25.1.4 finished at {stamp(now)}. Datasource DataSourceOracle.  Up {up:.2f} seconds")
 
 
-def _user_data(machine: Machine) -> dict[str, Any]:
-    raw = machine.metadata.get("user_data")
-    if not raw:
-        return {}
+def _user_data(machine: Computer) -> dict[str, Any]:
     try:
-        data = base64.b64decode(raw, validate=False)
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-    except (binascii.Error, OSError, EOFError, UnicodeDecodeError) as error:
+        text = machine.user_data()
+    except ValueError as error:
         return _error(machine, "user-data", f"it cannot be decoded: {error}")
+    if not text:
+        return {}
     if not text.startswith("#cloud-config"):
         return _error(machine, "user-data", "only #cloud-config is played by this guest of the sandbox")
     try:
@@ -114,7 +112,7 @@ def _user_data(machine: Machine) -> dict[str, Any]:
     return config
 
 
-def _write(machine: Machine, file: Any) -> None:
+def _write(machine: Computer, file: Any) -> None:
     if not isinstance(file, dict) or not isinstance(file.get("path"), str):
         _error(machine, "cc_write_files", "an entry has no path")
         return
@@ -130,7 +128,7 @@ def _write(machine: Machine, file: Any) -> None:
     files[file["path"]] = before + (content if data is None else data.decode("utf-8", "replace"))
 
 
-def _error(machine: Machine, module: str, message: str) -> dict[str, Any]:
+def _error(machine: Computer, module: str, message: str) -> dict[str, Any]:
     machine.guest["cloudInit"]["errors"].append(f"('{module}', {message})")
     machine.print(f"[CLOUDINIT] {module}[WARNING]: {message}")
     return {}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ocifree_pipeline.sandbox.machines import distributions, files
-from ocifree_pipeline.sandbox.machines.machine import Machine
+from ocifree_pipeline.sandbox.machines.computer import Computer
 
 NOT_FOUND = 127
 FLAGS = {"s": 0, "n": 1, "r": 2, "v": 3, "m": 4, "p": 4, "i": 4, "o": 5}
@@ -17,7 +17,7 @@ VERSION = "#1 SMP PREEMPT_DYNAMIC"
 class Who:
     """Somebody at work on a machine."""
 
-    machine: Machine
+    machine: Computer
     user: str
 
 
@@ -58,13 +58,13 @@ def must_wait(who: Who, words: Words) -> bool:
     return waits and cloud_init_runs(who.machine)
 
 
-def cloud_init_runs(machine: Machine) -> bool:
+def cloud_init_runs(machine: Computer) -> bool:
     return bool(machine.guest["cloudInit"]["status"] == "running")
 
 
 def _uname(who: Who, words: Words) -> Result:
     kernel = distributions.of(who.machine).kernel
-    values = ["Linux", who.machine.guest["hostname"], kernel, VERSION, who.machine.shape.architecture, "GNU/Linux"]
+    values = ["Linux", who.machine.guest["hostname"], kernel, VERSION, who.machine.architecture, "GNU/Linux"]
     flags = "".join(word[1:] for word in words if word.startswith("-"))
     if "a" in flags:
         return Result(0, " ".join(values) + "\n")
@@ -96,7 +96,7 @@ def _test(who: Who, words: Words) -> Result:
     return Result(0 if truth != negated else 1)
 
 
-def _truth(machine: Machine, words: Words) -> bool | None:
+def _truth(machine: Computer, words: Words) -> bool | None:
     match words:
         case ():
             return False
@@ -192,7 +192,7 @@ def _id(who: Who, words: Words) -> Result:
     return Result(0, f"uid={number}({user}) gid={number}({user}) groups={number}({user})\n")
 
 
-def _number(machine: Machine, user: str) -> int | None:
+def _number(machine: Computer, user: str) -> int | None:
     if user == "root":
         return 0
     users = list(machine.guest["users"])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ocifree_pipeline.sandbox.machines.machine import Machine
+from ocifree_pipeline.sandbox.machines.computer import Computer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +25,17 @@ class Distribution:
         return "".join(f'{key}="{value}"\n' if key != "ID" else f"ID={value}\n" for key, value in lines.items())
 
 
-def of(machine: Machine) -> Distribution:
+def of(machine: Computer) -> Distribution:
     """By the operating system that the image was imported as; an unnamed one is taken for Debian."""
     disk = machine.disk
     family, version = str(disk["os"]).lower(), str(disk["osVersion"]).split()[0] if disk["osVersion"] else ""
-    arm = machine.shape.architecture == "aarch64"
+    arm = machine.architecture == "aarch64"
     if "ubuntu" in family:
         return Distribution(
             "ubuntu", "Ubuntu", f"Ubuntu {version} LTS", version, "ubuntu", "6.8.0-1035-oracle", like="debian"
         )
     if "oracle" in family:
-        kernel = f"6.12.0-105.51.5.el9uek.{machine.shape.architecture}"
+        kernel = f"6.12.0-105.51.5.el9uek.{machine.architecture}"
         return Distribution(
             "ol", "Oracle Linux Server", f"Oracle Linux Server {version}", version, "opc", kernel, "fedora"
         )

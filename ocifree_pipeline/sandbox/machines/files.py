@@ -1,7 +1,7 @@
 """The files of a guest: those that its state implies, and those that were written."""
 
 from ocifree_pipeline.sandbox.machines import distributions
-from ocifree_pipeline.sandbox.machines.machine import Machine
+from ocifree_pipeline.sandbox.machines.computer import Computer
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/sda", "/dev/sda1", "/dev/console")
 DIRECTORIES = (
@@ -22,15 +22,15 @@ DIRECTORIES = (
 )
 
 
-def texts(machine: Machine) -> dict[str, str]:
+def texts(machine: Computer) -> dict[str, str]:
     """Path -> content of every regular file."""
     from ocifree_pipeline.sandbox.machines.host_keys import public_line
 
     guest, system = machine.guest, distributions.of(machine)
-    architecture = machine.shape.architecture
+    architecture = machine.architecture
     hostname = guest["hostname"]
     kilobytes = int(machine.memory_gb * 1024 * 1024)
-    processors = int(machine.ocpus * machine.shape.threads_per_ocpu)
+    processors = machine.vcpus
     found = {
         "/etc/os-release": system.os_release(),
         "/usr/lib/os-release": system.os_release(),
@@ -38,12 +38,12 @@ def texts(machine: Machine) -> dict[str, str]:
         "/etc/hosts": f"127.0.0.1 localhost\n127.0.1.1 {hostname}\n",
         "/etc/machine-id": f"{guest['machineId']}\n",
         "/etc/ssh/ssh_host_ed25519_key.pub": f"{public_line(machine)}\n",
-        "/var/lib/cloud/data/instance-id": f"{machine.instance.ocid}\n",
+        "/var/lib/cloud/data/instance-id": f"{machine.key}\n",
         "/proc/version": f"Linux version {system.kernel} #1 SMP {architecture}\n",
         "/proc/cpuinfo": "".join(f"processor\t: {number}\n\n" for number in range(processors)),
         "/proc/meminfo": f"MemTotal: {kilobytes} kB\nMemAvailable: {kilobytes * 9 // 10} kB\n",
     }
-    if machine.instance.body["launchOptions"]["firmware"] == "UEFI_64":
+    if machine.is_uefi:
         found["/sys/firmware/efi/fw_platform_size"] = "64\n"
     for user, keys in guest["users"].items():
         found[f"{home(user)}/.ssh/authorized_keys"] = "".join(f"{key}\n" for key in keys)
@@ -57,16 +57,16 @@ def home(user: str) -> str:
     return "/root" if user == "root" else f"/home/{user}"
 
 
-def exists(machine: Machine, path: str) -> bool:
+def exists(machine: Computer, path: str) -> bool:
     return is_directory(machine, path) or path in DEVICES or path in texts(machine)
 
 
-def is_directory(machine: Machine, path: str) -> bool:
+def is_directory(machine: Computer, path: str) -> bool:
     bare = path.rstrip("/") or "/"
     return bare in DIRECTORIES or any(one.startswith(bare.rstrip("/") + "/") for one in (*texts(machine), *DEVICES))
 
 
-def children(machine: Machine, path: str) -> list[str]:
+def children(machine: Computer, path: str) -> list[str]:
     """The names in a directory."""
     prefix = path.rstrip("/") + "/"
     everything = (*texts(machine), *DEVICES, *DIRECTORIES)

@@ -3,8 +3,7 @@
 Oracle reports RUNNING in all of these cases: it only knows that the virtual machine has power.
 """
 
-from dataclasses import dataclass
-
+from ocifree_pipeline.sandbox.machines.computer import Verdict
 from ocifree_pipeline.sandbox.machines.machine import Machine
 
 BOOT_ENTRY = 'Boot0001 "UEFI ORACLE BlockVolume " from PciRoot(0x0)/Pci(0x4,0x0)/Scsi(0x0,0x1)'
@@ -21,18 +20,6 @@ BIOS_FAILURE = (
     "",
     "No bootable device.",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """``reason`` is empty when the guest starts."""
-
-    reason: str = ""
-    console: tuple[str, ...] = ()
-
-    @property
-    def starts(self) -> bool:
-        return not self.reason
 
 
 def judge(machine: Machine) -> Verdict:

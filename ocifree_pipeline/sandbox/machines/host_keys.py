@@ -6,28 +6,28 @@ import hashlib
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ocifree_pipeline.sandbox.machines.machine import Machine
+from ocifree_pipeline.sandbox.machines.computer import Computer
 
 
-def private_pem(machine: Machine) -> bytes:
+def private_pem(machine: Computer) -> bytes:
     return _key(machine).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
 
 
-def public_line(machine: Machine) -> str:
+def public_line(machine: Computer) -> str:
     """The key as a known_hosts file wants it, with the usual comment."""
     public = _key(machine).public_key()
     line = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
     return f"{line} root@{machine.guest['hostname']}"
 
 
-def fingerprint(machine: Machine) -> str:
+def fingerprint(machine: Computer) -> str:
     blob = base64.b64decode(public_line(machine).split()[1])
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
-def announcement(machine: Machine) -> list[str]:
+def announcement(machine: Computer) -> list[str]:
     """What cloud-init writes to the console, so that a client can know the key before it connects."""
     now = machine.world.clock.now().strftime("%b %d %H:%M:%S")
     print_ = f"256 {fingerprint(machine)} root@{machine.guest['hostname']} (ED25519)"
@@ -46,5 +46,5 @@ def announcement(machine: Machine) -> list[str]:
     ]
 
 
-def _key(machine: Machine) -> Ed25519PrivateKey:
+def _key(machine: Computer) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(machine.guest["hostKey"]))

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from ocifree_pipeline.sandbox.machines import cloud_init, distributions, host_keys, shell
+from ocifree_pipeline.sandbox.machines import cloud_init, distributions, host_keys, reach, shell
 from ocifree_pipeline.sandbox.machines.backend import Serve
 from ocifree_pipeline.sandbox.machines.commands import Result, Who
-from ocifree_pipeline.sandbox.machines.machine import Machine, of_instance
+from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.world import World, transition
 
 SSH = 22
@@ -15,35 +15,35 @@ CLOUD_INIT_SECONDS = 15
 class Linux:
     name = "linux"
 
-    def recognises(self, _machine: Machine) -> bool:
+    def recognises(self, _machine: Computer) -> bool:
         return True
 
-    def start(self, machine: Machine) -> None:
+    def start(self, machine: Computer) -> None:
         system = distributions.of(machine)
         machine.print(
-            f"[    0.000000] Linux version {system.kernel} ({machine.shape.architecture})",
+            f"[    0.000000] Linux version {system.kernel} ({machine.architecture})",
             f"Welcome to {system.pretty_name}!",
         )
 
-    def come_up(self, machine: Machine) -> None:
+    def come_up(self, machine: Computer) -> None:
         system = distributions.of(machine)
         before = machine.guest.get("instance")
         cloud_init.first_boot(machine, system.user)
-        if before != machine.instance.ocid:
+        if before != machine.key:
             machine.print(*host_keys.announcement(machine))
-        terminal = "ttyAMA0" if machine.shape.architecture == "aarch64" else "ttyS0"
+        terminal = "ttyAMA0" if machine.architecture == "aarch64" else "ttyS0"
         machine.print(
             f"{system.pretty_name} {machine.guest['hostname']} {terminal}", f"{machine.guest['hostname']} login: "
         )
-        machine.world.clock.later(CLOUD_INIT_SECONDS, "machine.cloud_init", ocid=machine.instance.ocid)
+        machine.world.clock.later(CLOUD_INIT_SECONDS, "machine.cloud_init", key=machine.key)
 
-    def ports(self, _machine: Machine) -> Mapping[int, Serve]:
+    def ports(self, _machine: Computer) -> Mapping[int, Serve]:
         from ocifree_pipeline.sandbox.machines import ssh
 
         return {SSH: ssh.serve}
 
 
-def run_as_root(machine: Machine, line: str) -> tuple[int, str]:
+def run_as_root(machine: Computer, line: str) -> tuple[int, str]:
     """Run a command line to its end. What waits for cloud-init would wait for ever here."""
     running = shell.run(Who(machine, "root"), line)
     printed = ""
@@ -58,7 +58,7 @@ def run_as_root(machine: Machine, line: str) -> tuple[int, str]:
 
 
 @transition("machine.cloud_init")
-def _cloud_init(world: World, ocid: str) -> None:
-    instance = world.get("instance", ocid)
-    if instance is not None and (machine := of_instance(world, instance)).phase == "up":
+def _cloud_init(world: World, key: str) -> None:
+    machine = reach.of_key(world, key)
+    if machine is not None and machine.phase == "up":
         cloud_init.final_stage(machine, run_as_root)

@@ -1,6 +1,7 @@
 """Power on, power off, and what happens between power and the first answer."""
 
-from ocifree_pipeline.sandbox.machines import backend, firmware, reach
+from ocifree_pipeline.sandbox.machines import backend, reach
+from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.machines.machine import of_instance
 from ocifree_pipeline.sandbox.world import Resource, World, transition
 
@@ -8,11 +9,18 @@ GUEST_SECONDS = 20
 
 
 def boot(world: World, instance: Resource) -> None:
-    """Power on. The guest answers a while later, if its disk can be started at all."""
-    machine = of_instance(world, instance)
-    state = machine.state
-    state.update(phase="booting", boots=machine.boots + 1, reason="it is still booting", since=world.clock.stamp())
-    verdict = firmware.judge(machine)
+    power_on(of_instance(world, instance))
+
+
+def halt(world: World, instance: Resource) -> None:
+    power_off(of_instance(world, instance))
+
+
+def power_on(machine: Computer) -> None:
+    """The guest answers a while later, if its disk can be started at all."""
+    state, clock = machine.state, machine.world.clock
+    state.update(phase="booting", boots=machine.boots + 1, reason="it is still booting", since=clock.stamp())
+    verdict = machine.judge()
     machine.print(*verdict.console)
     if not verdict.starts:
         state.update(phase="silent", reason=verdict.reason)
@@ -20,23 +28,25 @@ def boot(world: World, instance: Resource) -> None:
     kind = backend.choose(machine)
     state["backend"] = kind.name
     kind.start(machine)
-    world.clock.later(GUEST_SECONDS, "machine.up", ocid=instance.ocid, boots=machine.boots)
+    clock.later(GUEST_SECONDS, "machine.up", key=machine.key, boots=machine.boots)
 
 
-def halt(world: World, instance: Resource) -> None:
-    """Power off at once; open connections break."""
-    machine = of_instance(world, instance)
+def power_off(machine: Computer) -> None:
+    """At once; open connections break."""
     if machine.phase != "off":
         machine.state.update(phase="off", reason="it is powered off")
-    reach.cut(world, instance.ocid)
+    reach.cut(machine.world, machine.key)
+
+
+def restart(machine: Computer) -> None:
+    """As a guest does it by itself: whoever built the computer does not notice."""
+    reach.cut(machine.world, machine.key)
+    power_on(machine)
 
 
 @transition("machine.up")
-def _up(world: World, ocid: str, boots: int) -> None:
-    instance = world.get("instance", ocid)
-    if instance is None:
-        return
-    machine = of_instance(world, instance)
-    if machine.phase == "booting" and machine.boots == boots:
+def _up(world: World, key: str, boots: int) -> None:
+    machine = reach.of_key(world, key)
+    if machine is not None and machine.phase == "booting" and machine.boots == boots:
         machine.state.update(phase="up", reason="")
         backend.named(machine.state["backend"]).come_up(machine)

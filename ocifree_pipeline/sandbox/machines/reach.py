@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from ocifree_pipeline.sandbox.machines import backend
-from ocifree_pipeline.sandbox.machines.machine import Machine, of_instance, owner_of
+from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.world import World
 
 LOOPBACK = "127.0.0.1"
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 class Reached:
     """``address`` is None when nothing answers there; ``reason`` says why."""
 
-    instance: str
+    computer: str
     address: tuple[str, int] | None
     reason: str = ""
 
@@ -28,7 +29,7 @@ class Reached:
 class Door:
     """One port of one boot of one machine."""
 
-    instance: str
+    computer: str
     boots: int
     socket: socket.socket
     opening: asyncio.Task[backend.Listener]
@@ -56,22 +57,57 @@ _DOORS: WeakKeyDictionary[World, Doors] = WeakKeyDictionary()
 """Sockets cannot be part of a world's state; they are found again by the world they belong to."""
 
 
+def _instances(world: World) -> Iterator[Computer]:
+    from ocifree_pipeline.sandbox.machines.machine import everyone
+
+    return everyone(world)
+
+
+def _instance_at(world: World, ip: str) -> Computer | None:
+    from ocifree_pipeline.sandbox.machines.machine import locate
+
+    return locate(world, ip)
+
+
+SOURCES: list[Callable[[World], Iterator[Computer]]] = [_instances]
+"""All computers of a world, one entry a kind."""
+
+LOCATORS: list[Callable[[World, str], Computer | None]] = [_instance_at]
+"""The computer that owns an address, one entry a kind; the first that knows it is right."""
+
+
+def everyone(world: World) -> Iterator[Computer]:
+    for source in SOURCES:
+        yield from source(world)
+
+
+def of_key(world: World, key: str) -> Computer | None:
+    return next((one for one in everyone(world) if one.key == key), None)
+
+
+def at(world: World, ip: str) -> Computer | None:
+    """The computer that owns ``ip``."""
+    for locate in LOCATORS:
+        if (found := locate(world, ip)) is not None:
+            return found
+    return None
+
+
 def find(world: World, ip: str, port: int) -> Reached | None:
     """The machine that owns ``ip``, and where its ``port`` really listens; None when nobody owns that address.
 
     Opens the port if need be, so there must be a running event loop.
     """
     world.settle()
-    instance = owner_of(world, ip)
-    if instance is None:
+    machine = at(world, ip)
+    if machine is None:
         return None
-    machine = of_instance(world, instance)
     if machine.phase != "up":
-        return Reached(instance.ocid, None, machine.state["reason"])
+        return Reached(machine.key, None, machine.state["reason"])
     serve = backend.named(machine.state["backend"]).ports(machine).get(port)
     if serve is None:
-        return Reached(instance.ocid, None, f"no service of the guest listens on port {port}")
-    return Reached(instance.ocid, _open(machine, port, serve).address)
+        return Reached(machine.key, None, f"no service of the guest listens on port {port}")
+    return Reached(machine.key, _open(machine, port, serve).address)
 
 
 def address_of(world: World, ip: str, port: int) -> tuple[str, int] | None:
@@ -80,11 +116,11 @@ def address_of(world: World, ip: str, port: int) -> tuple[str, int] | None:
     return reached.address if reached is not None else None
 
 
-def cut(world: World, instance: str) -> None:
+def cut(world: World, key: str) -> None:
     """Close what a machine has open: it has lost its power."""
     doors = _doors(world)
-    for key in [key for key in doors.open if key[0] == instance]:
-        door = doors.open.pop(key)
+    for one in [one for one in doors.open if one[0] == key]:
+        door = doors.open.pop(one)
         door.close()
         doors.closing.append(door)
 
@@ -92,8 +128,8 @@ def cut(world: World, instance: str) -> None:
 async def close(world: World) -> None:
     """Close everything that machines of this world have open, and wait for it."""
     doors = _doors(world)
-    for instance in {door.instance for door in doors.open.values()}:
-        cut(world, instance)
+    for key in {door.computer for door in doors.open.values()}:
+        cut(world, key)
     closing, doors.closing = doors.closing, []
     await asyncio.gather(*(_closed(door) for door in closing))
 
@@ -110,27 +146,27 @@ def _doors(world: World) -> Doors:
     return _DOORS.setdefault(world, Doors())
 
 
-def _open(machine: Machine, port: int, serve: backend.Serve) -> Door:
+def _open(machine: Computer, port: int, serve: backend.Serve) -> Door:
     """The door of a port. The socket listens at once; who connects waits until the guest's server takes it over."""
-    doors, key = _doors(machine.world), (machine.instance.ocid, port)
+    doors, key = _doors(machine.world), (machine.key, port)
     door = doors.open.get(key)
     if door is not None and (door.boots != machine.boots or _failed(door)):
-        cut(machine.world, machine.instance.ocid)
+        cut(machine.world, machine.key)
         door = None
     if door is None:
         listening = socket.create_server((LOOPBACK, 0), backlog=128)
         listening.setblocking(False)
         opening = asyncio.get_running_loop().create_task(_serve(machine, listening, serve))
-        door = doors.open[key] = Door(machine.instance.ocid, machine.boots, listening, opening)
+        door = doors.open[key] = Door(machine.key, machine.boots, listening, opening)
     return door
 
 
-async def _serve(machine: Machine, listening: socket.socket, serve: backend.Serve) -> backend.Listener:
+async def _serve(machine: Computer, listening: socket.socket, serve: backend.Serve) -> backend.Listener:
     return await serve(machine, listening)
 
 
 def _failed(door: Door) -> bool:
     if door.opening.done() and (door.opening.cancelled() or door.opening.exception() is not None):
-        logger.error("a port of machine %s could not be opened: %r", door.instance, door.opening)
+        logger.error("a port of machine %s could not be opened: %r", door.computer, door.opening)
         return True
     return False

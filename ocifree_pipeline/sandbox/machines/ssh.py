@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocifree_pipeline.sandbox.machines import backend, commands, host_keys, reach, shell
 from ocifree_pipeline.sandbox.machines.commands import Result, Who
-from ocifree_pipeline.sandbox.machines.machine import Machine
+from ocifree_pipeline.sandbox.machines.computer import Computer
 
 if TYPE_CHECKING:
     import asyncssh
@@ -14,7 +14,7 @@ LOGIN_SECONDS = 30
 OWN_ADDRESSES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-async def serve(machine: Machine, listening: socket.socket) -> backend.Listener:
+async def serve(machine: Computer, listening: socket.socket) -> backend.Listener:
     """Serve port 22 of a machine on a socket that listens already."""
     import asyncssh
 
@@ -55,7 +55,7 @@ class Server:
             await connection.wait_closed()
 
 
-def _server(machine: Machine, connections: "set[asyncssh.SSHServerConnection]") -> "asyncssh.SSHServer":
+def _server(machine: Computer, connections: "set[asyncssh.SSHServerConnection]") -> "asyncssh.SSHServer":
     import asyncssh
 
     class Guest(asyncssh.SSHServer):
@@ -91,7 +91,7 @@ def _is_key(line: str) -> bool:
     return True
 
 
-def _authorized_keys(machine: Machine, user: str) -> list[str]:
+def _authorized_keys(machine: Computer, user: str) -> list[str]:
     """Who may log in. Cloud images let root's keys in just to say who should come instead."""
     users: dict[str, list[str]] = machine.guest["users"]
     if user == "root" and "root" not in users:
@@ -102,7 +102,7 @@ def _authorized_keys(machine: Machine, user: str) -> list[str]:
     return users.get(user, [])
 
 
-def _target(machine: Machine, host: str, port: int) -> tuple[str, int]:
+def _target(machine: Computer, host: str, port: int) -> tuple[str, int]:
     """Where a forwarded connection goes; ChannelOpenError says why it goes nowhere."""
     import asyncssh
 
@@ -116,7 +116,7 @@ def _target(machine: Machine, host: str, port: int) -> tuple[str, int]:
     return reached.address
 
 
-async def _work(machine: Machine, session: "asyncssh.SSHServerProcess[str]") -> None:
+async def _work(machine: Computer, session: "asyncssh.SSHServerProcess[str]") -> None:
     """Run the command of a session, or each line that a shell is given."""
     who = Who(machine, session.get_extra_info("username"))
     code = 0

@@ -6,8 +6,6 @@ nobody has signed. The methods of the API are not played yet (see ``talos_api``)
 worker, which cannot sign for itself, gets its certificate as soon as a control plane of its cluster is up.
 """
 
-import base64
-import binascii
 import hashlib
 import socket
 from collections.abc import Mapping
@@ -16,10 +14,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ocifree_pipeline.sandbox.clock import stamp
+from ocifree_pipeline.sandbox.machines import reach
 from ocifree_pipeline.sandbox.machines.backend import Listener, Serve
-from ocifree_pipeline.sandbox.machines.machine import Machine, of_instance
+from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.machines.talos_configuration import Authority, Configuration, Invalid, read
-from ocifree_pipeline.sandbox.oracle import vnics
 
 APID = 50000
 LABEL = "META"
@@ -31,20 +29,20 @@ LOOPBACK = "127.0.0.1"
 class Talos:
     name = "talos"
 
-    def recognises(self, machine: Machine) -> bool:
+    def recognises(self, machine: Computer) -> bool:
         return LABEL in machine.disk.get("labels", ())
 
-    def start(self, machine: Machine) -> None:
+    def start(self, machine: Computer) -> None:
         machine.print(
-            f"[    0.000000] Linux version (Talos) {machine.shape.architecture}, platform oracle",
+            f"[    0.000000] Linux version (Talos) {machine.architecture}, platform {machine.platform}",
             "[talos] starting up; there is no shell and no login on this machine",
         )
 
-    def come_up(self, machine: Machine) -> None:
+    def come_up(self, machine: Computer) -> None:
         found = _state(machine)
         found["key"] = hashlib.sha256(machine.world.fresh("taloskey", 52).encode()).hexdigest()
         configuration = _kept(machine) or _acquired(machine)
-        addresses = " ".join(_addresses(machine))
+        addresses = " ".join(machine.addresses)
         if configuration is None:
             from ocifree_pipeline.sandbox.machines.talos_certificates import fingerprint
 
@@ -58,19 +56,19 @@ class Talos:
         else:
             _say(machine, f"apid listens at port {APID} of {addresses} and asks for client certificates")
 
-    def ports(self, machine: Machine) -> Mapping[int, Serve]:
+    def ports(self, machine: Computer) -> Mapping[int, Serve]:
         configuration = _kept(machine)
         waits = configuration is not None and _issuer(machine, configuration) is None
         return {} if waits else {APID: _serve}
 
 
-async def _serve(machine: Machine, listening: socket.socket) -> Listener:
+async def _serve(machine: Computer, listening: socket.socket) -> Listener:
     from ocifree_pipeline.sandbox.machines import talos_certificates
     from ocifree_pipeline.sandbox.machines.talos_api import Api
 
     configuration, key = _kept(machine), _key(machine)
     hostname = _hostname(machine, configuration)
-    names = [hostname, *_addresses(machine), LOOPBACK]
+    names = [hostname, *machine.addresses, LOOPBACK]
     if configuration is None:
         shown = talos_certificates.certificate(key, hostname, names, None)
         return Api(talos_certificates.context(key, shown, None), listening)
@@ -82,23 +80,22 @@ async def _serve(machine: Machine, listening: socket.socket) -> Listener:
 # configuration --------------------------------------------------------------------------------------------------------
 
 
-def _kept(machine: Machine) -> Configuration | None:
+def _kept(machine: Computer) -> Configuration | None:
     """What lies on the disk; only what was found valid was put there."""
     text = _state(machine).get("configuration")
     return read(text) if text else None
 
 
-def _acquired(machine: Machine) -> Configuration | None:
+def _acquired(machine: Computer) -> Configuration | None:
     """From the user data, and kept. None: there is none, or none that would do, and the console says so."""
     _say(machine, f"no configuration on the disk; fetching one from {USER_DATA}")
-    raw = machine.metadata.get("user_data")
-    if not raw:
-        _say(machine, "the platform has no configuration: the instance has no user data")
-        return None
     try:
-        text = base64.b64decode("".join(raw.split()), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        _say(machine, "the platform has no configuration: its user data is no text in Base64")
+        text = machine.user_data()
+    except ValueError as error:
+        _say(machine, f"the platform has no configuration: {error}")
+        return None
+    if not text:
+        _say(machine, "the platform has no configuration: the instance has no user data")
         return None
     try:
         configuration = read(text)
@@ -110,13 +107,12 @@ def _acquired(machine: Machine) -> Configuration | None:
     return configuration
 
 
-def _issuer(machine: Machine, configuration: Configuration) -> Authority | None:
+def _issuer(machine: Computer, configuration: Configuration) -> Authority | None:
     """Who signs the node's certificate: the node itself, or a control plane that is up and shares its token."""
     if configuration.authority.key is not None:
         return configuration.authority
-    for instance in machine.world.all("instance"):
-        other = of_instance(machine.world, instance)
-        if other.volume is None or other.phase != "up" or other.state["backend"] != Talos.name:
+    for other in reach.everyone(machine.world):
+        if other.phase != "up" or other.state["backend"] != Talos.name:
             continue
         found = _kept(other)
         if found and found.is_control_plane and _are_of_one_cluster(found, configuration):
@@ -131,23 +127,18 @@ def _are_of_one_cluster(one: Configuration, other: Configuration) -> bool:
 # the node itself ------------------------------------------------------------------------------------------------------
 
 
-def _state(machine: Machine) -> dict[str, Any]:
+def _state(machine: Computer) -> dict[str, Any]:
     found: dict[str, Any] = machine.guest.setdefault("talos", {})
     return found
 
 
-def _key(machine: Machine) -> Ed25519PrivateKey:
+def _key(machine: Computer) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(_state(machine)["key"]))
 
 
-def _hostname(machine: Machine, configuration: Configuration | None) -> str:
+def _hostname(machine: Computer, configuration: Configuration | None) -> str:
     return (configuration.hostname if configuration is not None else None) or machine.hostname
 
 
-def _addresses(machine: Machine) -> list[str]:
-    """What the node knows of: Oracle does not tell a guest its public address."""
-    return [str(one.body["privateIp"]) for one in vnics.of_instance(machine.world, machine.instance.ocid)]
-
-
-def _say(machine: Machine, line: str) -> None:
+def _say(machine: Computer, line: str) -> None:
     machine.print(f"[talos] {stamp(machine.world.clock.now())} {line}")

@@ -12,14 +12,11 @@ from ocifree_pipeline.sandbox.world import Resource, World
 def of_backend(world: World, backend_set: dict[str, Any], backend: dict[str, Any]) -> str:
     """The status of one health check: OK, CONNECT_FAILED (it refuses) or TIMED_OUT (nobody is there)."""
     from ocifree_pipeline.sandbox.machines import backend as guests
-    from ocifree_pipeline.sandbox.machines.machine import of_instance, owner_of
+    from ocifree_pipeline.sandbox.machines import reach
 
     address = address_of(world, backend)
-    instance = owner_of(world, address) if address else None
-    if instance is None:
-        return "TIMED_OUT"
-    machine = of_instance(world, instance)
-    if machine.phase != "up":
+    machine = reach.at(world, address) if address else None
+    if machine is None or machine.phase != "up":
         return "TIMED_OUT"
     port = backend_set["healthChecker"].get("port") or backend["port"]
     return "OK" if port in guests.named(machine.state["backend"]).ports(machine) else "CONNECT_FAILED"
