@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pydantic import SecretStr
+
 from ocifree_pipeline.deployment.errors import AuthFailed, NotVerified, Refused, Transient
 from ocifree_pipeline.systems.ssh.host_keys import HostKey, HostKeys, fingerprint_of
 from ocifree_pipeline.systems.ssh.reach import open_socket, proxy_for
@@ -53,12 +55,16 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A machine, the address it is dialled at, and who logs in."""
+    """A machine, the address it is dialled at, and who logs in.
+
+    `through` is the machine that has to be passed first: guests are behind their node, and that behind the bastion.
+    """
 
     machine: str
     host: str
     user: str
     port: int = 22
+    through: Hop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +87,11 @@ class Result:
 
 
 class Run(Protocol):
-    """Runs one command on the machine that was dialled."""
+    """Runs one command on the machine that was dialled. A secret goes in as `given`, which the command reads."""
 
-    def __call__(self, argv: Sequence[str], timeout: float = COMMAND_SECONDS) -> Result: ...
+    def __call__(
+        self, argv: Sequence[str], timeout: float = COMMAND_SECONDS, given: SecretStr | None = None
+    ) -> Result: ...
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ class Dialer:
     def shell(self, hop: Hop, *, trusted: frozenset[str] = frozenset()) -> Iterator[Run]:
         """Several commands over one connection."""
         with self.login(hop, trusted=trusted) as client:
-            yield lambda argv, timeout=COMMAND_SECONDS: _run(client, hop, shlex.join(argv), timeout)
+            yield lambda argv, timeout=COMMAND_SECONDS, given=None: _run(client, hop, shlex.join(argv), timeout, given)
 
     @contextmanager
     def login(self, hop: Hop, *, trusted: frozenset[str] = frozenset()) -> Iterator[paramiko.SSHClient]:
@@ -137,14 +145,23 @@ class Dialer:
 
     @contextmanager
     def way(self, host: str, port: int) -> Iterator[Callable[[], Stream]]:
-        """Opens as many connections there as are wanted, with one login to the bastion. Whoever opens one closes it."""
-        if self.jump is None or (host, port) == (self.jump.host, self.jump.port):
+        """Opens as many connections there as are wanted, with one login to what is before it; the caller closes them."""
+        before = self._before(host, port)
+        if before is None:
             proxy = proxy_for(host, self.http_proxy, self.environ)
             yield lambda: open_socket(host, port, proxy=proxy, timeout=self.connect_seconds)
             return
-        jump = self.jump
-        with self.login(jump) as bastion:
-            yield lambda: _through(bastion, jump, host, port, self.connect_seconds)
+        with self.login(before) as session:
+            yield lambda: _through(session, before, host, port, self.connect_seconds)
+
+    def _before(self, host: str, port: int) -> Hop | None:
+        """The machine to log in to first: of those that are passed, the one before this; else the last of them."""
+        hop = self.jump
+        while hop is not None:
+            if (host, port) == (hop.host, hop.port):
+                return hop.through
+            hop = hop.through
+        return self.jump
 
     def _client(self, hop: Hop, stream: Stream, trusted: frozenset[str]) -> paramiko.SSHClient:
         import paramiko
@@ -244,7 +261,7 @@ def _drain(receive: Callable[[int], bytes], into: list[bytes]) -> None:
         return  # whoever reads the other output sees the same time-out, and says so
 
 
-def _run(client: paramiko.SSHClient, hop: Hop, command: str, timeout: float) -> Result:
+def _run(client: paramiko.SSHClient, hop: Hop, command: str, timeout: float, given: SecretStr | None = None) -> Result:
     import paramiko
 
     deadline = time.monotonic() + timeout
@@ -255,6 +272,8 @@ def _run(client: paramiko.SSHClient, hop: Hop, command: str, timeout: float) -> 
         channel = transport.open_session(timeout=timeout)
         channel.settimeout(timeout)
         channel.exec_command(command)
+        if given is not None:
+            channel.sendall(given.get_secret_value().encode())
         channel.shutdown_write()
         errors: list[bytes] = []
         # Both outputs are read at once: a command that fills one pipe while we read the other would hang.

@@ -104,10 +104,11 @@ class Server:
 
 async def _shell(process: asyncssh.SSHServerProcess[bytes]) -> None:
     child = await asyncio.create_subprocess_shell(
-        process.command or "true", stdin=asyncio.subprocess.DEVNULL, stdout=-1, stderr=-1, start_new_session=True
+        process.command or "true", stdin=-1, stdout=-1, stderr=-1, start_new_session=True
     )
     try:
-        output, errors = await child.communicate()
+        given: str = await process.stdin.read()  # type: ignore[assignment]
+        output, errors = await child.communicate(given.encode())
     except asyncio.CancelledError:
         os.killpg(child.pid, signal.SIGKILL)
         await child.communicate()

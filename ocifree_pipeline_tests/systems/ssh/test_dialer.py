@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import AuthFailed, NotVerified, OcifreeError, Refused, Transient
 from ocifree_pipeline.systems.ssh.dialer import Dialer, Hop, HostKeyChanged, HostKeyUnknown
@@ -87,6 +88,29 @@ def test_over_the_bastion_and_through_a_proxy(net: Network, dialer: Dialer, serv
     assert net.connects[0].startswith(f"CONNECT 127.0.0.1:{bastion.port} ")
     assert "Basic bWU6cGFzcyB3b3Jk" in net.connects[0]
     assert jumping.run(hop(bastion, "bastion"), ["echo", "itself"]).stdout == "itself\n", "the bastion needs no jump"
+
+
+def test_over_the_bastion_and_a_node_to_what_is_behind_it(net: Network, dialer: Dialer, server: Server) -> None:
+    bastion, node = net.ssh(), net.ssh()
+    for one, name in ((server, "guest"), (bastion, "bastion"), (node, "ampere_1")):
+        dialer.keys.pin(one.pinned_as(name))
+    first = hop(bastion, "bastion")
+    second = replace(hop(node), through=first)
+    net.forwards.clear()
+    jumping = replace(dialer, jump=second)
+    assert jumping.run(hop(server, "guest"), ["echo", "far"]).stdout == "far\n"
+    assert net.forwards == [("127.0.0.1", node.port), ("127.0.0.1", server.port)]
+    net.forwards.clear()
+    assert jumping.run(second, ["true"]).exit == 0
+    assert jumping.run(first, ["true"]).exit == 0
+    assert net.forwards == [("127.0.0.1", node.port)], "a machine that is passed is reached by those before it only"
+
+
+def test_what_is_given_is_read_by_the_command_and_is_no_word_of_it(dialer: Dialer, server: Server) -> None:
+    trusted = frozenset({server.fingerprint})
+    with dialer.shell(hop(server), trusted=trusted) as run:
+        assert run(["cat"], given=SecretStr("se cret\n")).stdout == "se cret\n"
+        assert run(["cat"]).stdout == "", "nothing is given otherwise, and nobody waits for it"
 
 
 def test_an_unknown_bastion_is_no_way(net: Network, dialer: Dialer, server: Server) -> None:
