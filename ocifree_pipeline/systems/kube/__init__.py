@@ -1,0 +1,1 @@
+"""Kubernetes: render manifests, put them on a cluster, wait until it says that they work."""
