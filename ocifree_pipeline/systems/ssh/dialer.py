@@ -145,7 +145,7 @@ class Dialer:
 
     @contextmanager
     def way(self, host: str, port: int) -> Iterator[Callable[[], Stream]]:
-        """Opens as many connections there as are wanted, with one login to what is before it; the caller closes them."""
+        """Opens as many connections there as are wanted, with one login on the way. The caller closes them."""
         before = self._before(host, port)
         if before is None:
             proxy = proxy_for(host, self.http_proxy, self.environ)
