@@ -7,9 +7,22 @@ from collections.abc import Iterator
 import dagster as dg
 
 from ocifree_pipeline.deployment.blueprint import Blueprint
-from ocifree_pipeline.record.definition import define_asset
+from ocifree_pipeline.record.definition import Step, define_asset
+from ocifree_pipeline.record.machines import dialer_for
+from ocifree_pipeline.record.outcome import Outcome
+from ocifree_pipeline.record.proxmox import (
+    CLUSTER,
+    NETWORK,
+    TOKEN,
+    ClusterFacts,
+    GuestsFacts,
+    NodeFacts,
+    nodes_of,
+    wanted_network,
+)
 
 GROUP = "proxmox"
+AUTHORITY = "/etc/pve/pve-root-ca.pem"
 
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
@@ -17,7 +30,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         return
     yield define_asset(
         blueprint,
-        "proxmox/cluster",
+        CLUSTER,
         None,
         group=GROUP,
         kinds={"proxmox"},
@@ -29,13 +42,13 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     )
     yield define_asset(
         blueprint,
-        "proxmox/network",
+        NETWORK,
         None,
         group=GROUP,
         kinds={"proxmox"},
-        deps=["proxmox/cluster"],
+        deps=[CLUSTER],
         describe=(
-            "A bridge without a port on each node, NAT to the outside and a VXLAN zone between nodes. Oracle drops "
+            "A bridge on each node, a VXLAN tunnel between them as its only port, and NAT to the outside. Oracle drops "
             "foreign MAC addresses, so no guest is ever bridged to the network card."
         ),
     )
@@ -71,3 +84,83 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
                 deps=["proxmox/network"],
                 describe=f"An unprivileged container on {node.name} that joins the tailnet and routes to the guests.",
             )
+
+
+# proxmox/cluster ------------------------------------------------------------------------------------------------------
+
+
+def _cluster(step: Step) -> Outcome:
+    """Formed over SSH; then its token, and what its storages take, because a join wipes both."""
+    from ocifree_pipeline.systems.journal import journal_of
+    from ocifree_pipeline.systems.proxmox import access, storage
+    from ocifree_pipeline.systems.proxmox.api import session
+    from ocifree_pipeline.systems.proxmox.forming import Former, cluster_name
+    from ocifree_pipeline.systems.secrets.vault import vault_of
+
+    deployment = step.blueprint.declaration.name
+    with nodes_of(step) as nodes:
+        former = Former(cluster_name(deployment), nodes, journal_of(deployment), step.say)
+        lines = former.prepare()
+        joining = former.plan()
+        lines += [move.words(former.cluster, joining.founder) for move in joining.moves]
+        views = former.apply(joining)
+        founder = nodes[0]
+        token, made = access.establish(founder, vault_of(deployment), TOKEN)
+        authority = founder.text(AUTHORITY)
+    with session(dialer_for(step, founder.machine), founder.address, authority=authority, token=token) as api:
+        lines += [*made, *storage.allow(api)]
+    facts = ClusterFacts(
+        name=former.cluster,
+        release=views[0].version,
+        nodes=tuple(NodeFacts(machine=node.machine, name=node.name, address=node.address) for node in nodes),
+        authority=authority,
+        user=token.user,
+        token_name=token.name,
+        token=TOKEN,
+    )
+    return Outcome(
+        summary=f"{facts.name}: {len(views)} of {len(views)} nodes online, quorate, Proxmox VE {facts.release}",
+        facts=facts,
+        plan=tuple(lines),
+        numbers={"nodes": len(views), "changes": len(lines)},
+        evidence=[
+            {"node": view.node, "address": view.address, "quorate": view.quorate, "configuration": view.digest}
+            for view in views
+        ],
+        look_inside=f"ssh to {founder.machine} (see its asset), then: sudo pvecm status",
+    )
+
+
+# proxmox/network ------------------------------------------------------------------------------------------------------
+
+
+def _network(step: Step) -> Outcome:
+    from ocifree_pipeline.systems.proxmox import network
+
+    step.facts(CLUSTER, ClusterFacts)
+    with nodes_of(step) as nodes:
+        wanted = wanted_network(step, nodes)
+        lines: list[str] = []
+        for node, one in zip(nodes, wanted, strict=True):
+            found = network.plan(node, one)
+            for line in found:
+                step.say(line)
+            if found:
+                network.apply(node, one)
+            lines += found
+        network.prove(nodes, wanted)
+    facts = GuestsFacts(
+        bridge=network.BRIDGE,
+        mtu=wanted[0].mtu,
+        range=str(wanted[0].gateway.network),
+        gateways={node.name: str(one.gateway.ip) for node, one in zip(nodes, wanted, strict=True)},
+    )
+    return Outcome(
+        summary=f"{facts.bridge} on {len(nodes)} nodes: {facts.range}, packets of up to {facts.mtu} bytes, "
+        "translated on the way out",
+        facts=facts,
+        plan=tuple(lines),
+        numbers={"changes": len(lines), "mtu": facts.mtu},
+        evidence=[{"node": node, "way out for guests": address} for node, address in facts.gateways.items()],
+        look_inside="ssh to a node (see its asset), then: ip -d link show vxguests",
+    )

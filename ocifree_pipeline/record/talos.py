@@ -130,6 +130,12 @@ def node_of(step: Step, number: int) -> Node:
 
 
 def guest_address(guests: IPv4Network, number: int) -> StaticAddress:
+    """In the part of the range that belongs to its node. A guest keeps it when it moves: all nodes share the range."""
+    gateway = gateway_of(guests, number)
+    return StaticAddress(IPv4Interface(f"{gateway.ip + FIRST_GUEST - 1}/{guests.prefixlen}"), gateway.ip)
+
+
+def gateway_of(guests: IPv4Network, number: int) -> IPv4Interface:
     """Every node has a /24 for its guests, in the order of the nodes, and is the way out of it."""
     subnet = next(islice(guests.subnets(new_prefix=24), number - 1, None), None)
     if subnet is None:
@@ -138,7 +144,7 @@ def guest_address(guests: IPv4Network, number: int) -> StaticAddress:
             why="every node takes one",
             fix="write a wider range at network.guests",
         )
-    return StaticAddress(IPv4Interface(f"{subnet[FIRST_GUEST]}/{subnet.prefixlen}"), subnet[1])
+    return IPv4Interface(f"{subnet[1]}/{guests.prefixlen}")
 
 
 def _control_planes(step: Step) -> tuple[str, ...]:

@@ -241,7 +241,7 @@ def test_guests_of_proxmox_have_addresses_of_their_own(vault: Vault) -> None:
         guests.materialize(SECRETS, *configs)
         facts = [guests.facts(key) for key in configs]
         assert "user data bytes" not in guests.metadata(FIRST)
-    assert [one["address"] for one in facts] == ["10.20.0.10/24", "10.20.1.10/24", "10.20.2.10/24"]
+    assert [one["address"] for one in facts] == ["10.20.0.10/16", "10.20.1.10/16", "10.20.2.10/16"]
     assert {one["endpoint"] for one in facts} == {"https://10.20.0.10:6443"}
     assert {one["role"] for one in facts} == {"controlplane"}
     assert [one["hostname"] for one in facts] == ["lab-talos-1", "lab-talos-2", "lab-talos-3"]

@@ -52,7 +52,8 @@ class Network(Section):
     pods: Cidr = Field(IPv4Network("10.244.0.0/16"), description="Addresses of Kubernetes pods: a /24 for each node.")
     services: Cidr = Field(IPv4Network("10.96.0.0/12"), description="Addresses of Kubernetes services.")
     guests: Cidr = Field(
-        IPv4Network("10.20.0.0/16"), description="Addresses of Proxmox guests: a /24 for each node, routed by the node."
+        IPv4Network("10.20.0.0/16"),
+        description="Addresses of Proxmox guests: one range for all nodes, of which each has a /24.",
     )
     vxlan: Vxlan = Field(Vxlan(), description="The tunnel between Proxmox nodes.")
     tailnet: Literal["100.64.0.0/10"] = Field(

@@ -78,15 +78,15 @@ def establish(node: Node, vault: Vault, name: str) -> tuple[Token, list[str]]:
     if not there.user:
         _do(node, f"add the user {USER}", "user", "add", USER, "--comment", "ocifree: no password, a token only")
         lines.append(f"add the user {USER}")
-    kept = name in vault.names()
-    if not (there.token and kept):
+    has_token = there.token and name in vault.names()
+    if not has_token:
         if there.token:
             _do(node, "remove the token whose secret is lost", "user", "token", "remove", USER, TOKEN)
         vault.put({name: _new_secret(node)})
         lines.append(f"make the token {USER}!{TOKEN}")
     full = f"{USER}!{TOKEN}"
     for subject, option in ((USER, "--users"), (full, "--tokens")):
-        if subject not in there.granted or (subject == full and not there.token):
+        if subject not in there.granted or (subject == full and not has_token):
             _do(node, f"give {subject} its role", "acl", "modify", "/", option, subject, "--roles", ROLE)
             lines.append(f"give {subject} the role {ROLE}")
     _is_so(node)

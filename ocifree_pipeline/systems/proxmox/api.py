@@ -136,7 +136,7 @@ class Api:
 
 @contextmanager
 def session(dialer: Dialer, host: str, *, authority: str, token: Token, clock: Clock = time) -> Iterator[Api]:
-    """Through the bastion to a node's port 8006. `authority` is the cluster's, learned over SSH; no other is trusted."""
+    """Through the bastion to a node's port 8006. Only `authority` is trusted: the cluster's own, learned over SSH."""
     from proxmoxer import ProxmoxAPI
 
     with forwarded(dialer, host, PORT) as (here, port), tempfile.TemporaryDirectory(prefix="ocifree-") as folder:
