@@ -118,7 +118,11 @@ def test_the_machine_gets_the_text_that_was_recorded(lab: Deployment, vault: Vau
     machine = config(vault)["machine"]
     assert machine["certSANs"] == ["lab-ampere-1.public.lab.oraclevcn.com", INGRESS]
     assert machine["kubelet"]["nodeIP"]["validSubnets"] == ["10.0.0.0/24"]
-    assert 10_000 < lab.metadata(FIRST)["user data bytes"] < 20_000
+    assert 10_000 < lab.metadata(FIRST)["user data bytes"] < 24_000
+    brought = config(vault)["cluster"]
+    assert [one["name"] for one in brought["inlineManifests"]] == ["cilium-install"]
+    assert "--version=v1.20.0" in brought["inlineManifests"][0]["contents"]
+    assert [url.rpartition("/")[2] for url in brought["extraManifests"]] == ["install.yaml", "standard-install.yaml"]
 
 
 def test_lost_secrets_are_not_replaced(lab: Deployment, vault: Vault) -> None:
@@ -260,3 +264,5 @@ def test_workers_come_after_the_control_planes(vault: Vault) -> None:
         assert guests.facts("talos/machine_config_2")["role"] == "worker"
     assert config(vault)["cluster"]["allowSchedulingOnControlPlanes"] is False
     assert config(vault, 2)["machine"]["ca"]["key"] == ""
+    assert "inlineManifests" in config(vault)["cluster"]
+    assert "inlineManifests" not in config(vault, 2)["cluster"], "a worker applies nothing"
