@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocifree_pipeline.sandbox.machines import cloud_init, host_keys, linux, shell
-from ocifree_pipeline.sandbox.machines.commands import Result, Who
 from ocifree_pipeline.sandbox.machines.machine import Machine
+from ocifree_pipeline.sandbox.machines.session import Result, Who
 from ocifree_pipeline.sandbox.oracle import instance_life
 from ocifree_pipeline.sandbox.world import World
 
@@ -105,6 +105,29 @@ def coded(text: str) -> str:
         ("/usr/bin/cloud-init --version", 0, "/usr/bin/cloud-init 25.1.4\n"),
         ("cat /home/debian/.ssh/authorized_keys", 0, f"{KEY}\n"),
         ("", 0, ""),
+        ("echo one two | wc -w", 0, "2\n"),
+        ("printf 'b\\na\\n' | sort | head -n 1", 0, "a\n"),
+        ("echo x | sudo tee /etc/motd >/dev/null && cat /etc/motd", 0, "x\n"),
+        ("echo 1 > f; echo 2 >> f; cat < f", 0, "1\n2\n"),
+        (
+            "sudo install -m 0600 /dev/stdin /etc/secret <<'EOF'\na $b\nEOF\nsudo stat -c '%a %U' /etc/secret",
+            0,
+            "600 root\n",
+        ),
+        ("sudo sh -c 'umask 1; echo x > /root/f' 2>/dev/null; sudo cat /root/f", 0, "x\n"),
+        ("NAME=1 LC_ALL=C echo $USER ${HOME}", 0, "debian /home/debian\n"),
+        ("! false && echo yes", 0, "yes\n"),
+        ("echo out; ls /none 2>&1 >/dev/null | wc -l", 0, "out\n1\n"),
+        ("mkdir -p a/b && test -d /home/debian/a/b && rm -r a && ls -d a", 2, ""),
+        ("set -e\nfalse\necho never", 1, ""),
+        ("dpkg-query -W -f='${Version}' sudo", 0, "1.9.16p2-3"),
+        ("sudo apt-get install -y -q nftables >/dev/null && dpkg-query -W nftables", 0, "nftables\t1.1.3-1\n"),
+        ("yes | sudo apt-get install curl >/dev/null; echo done", 0, "done\n"),
+        ("sudo sysctl -w net.ipv4.ip_forward=1; sysctl -n net.ipv4.ip_forward", 0, "net.ipv4.ip_forward = 1\n1\n"),
+        ("getent hosts localhost", 0, "127.0.0.1       localhost\n"),
+        ("echo root:x | sudo chpasswd && sudo passwd -S root", 0, "root P 2026-01-01 0 99999 7 -1\n"),
+        ("sudo hostnamectl set-hostname other && hostname", 0, "other\n"),
+        ("systemctl is-active ssh", 0, "active\n"),
     ],
 )
 def test_commands(guest: Machine, line: str, code: int, out: str) -> None:
@@ -114,12 +137,19 @@ def test_commands(guest: Machine, line: str, code: int, out: str) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "says"),
     [
-        ("apt-get update", 127, "apt-get: command not found"),
+        ("pvecm status", 127, "pvecm: command not found"),
+        ("apt-get update", 100, "Permission denied"),
         ("cat /etc/shadow", 1, "No such file or directory"),
         ("cat /etc", 1, "Is a directory"),
-        ("ls | wc", 2, "'|' is not played"),
+        ("cat < /nothing", 1, "No such file or directory"),
+        ("echo x > /etc/motd", 1, "Permission denied"),
+        ("sudo echo x > /etc/motd", 1, "Permission denied"),
+        ("echo x > /nowhere/file", 1, "No such file or directory"),
+        ("cat <<EOF\nnever ended", 2, "here-document without its end is not played"),
+        ("for i in 1 2; do echo; done", 2, "'for' is not played"),
+        ("(true)", 2, "'(' is not played"),
+        ("true |", 2, "syntax error near unexpected token"),
         ("echo $(uname)", 2, "command substitution is not played"),
-        ("echo x > /etc/motd", 2, "redirection to '/etc/motd' is not played"),
         ("sleep 5 & true", 2, "'&' is not played"),
         ("echo 'open", 2, "No closing quotation"),
         ("&& true", 2, "syntax error near unexpected token"),
@@ -189,7 +219,7 @@ def test_compressed_user_data_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("#cloud-config\nruncmd: [apt-get install nginx]", "runcmd failed with exit code 127"),
+        ("#cloud-config\nruncmd: [apt-get install nginx]", "runcmd failed with exit code 1:"),
         ("#cloud-config\nruncmd: [cloud-init status --wait]", "it waits for cloud-init"),
         ("#cloud-config\na: [", "Failed loading yaml blob"),
         ("#cloud-config\n- a", "must be a mapping"),

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ocifree_pipeline.sandbox.clock import parse, stamp
+from ocifree_pipeline.sandbox.machines import packages
 from ocifree_pipeline.sandbox.machines.computer import Computer
 
 IGNORED = frozenset(
@@ -71,7 +72,9 @@ def first_boot(machine: Computer, default_user: str) -> None:
         guest["hostname"] = str(config["hostname"])
     for file in _list(config.get("write_files")):
         _write(machine, file)
-    guest["packages"] = sorted({*guest.get("packages", []), *map(str, _list(config.get("packages")))})
+    guest.setdefault("packages", packages.brought(machine))
+    if unknown := packages.add(machine, [str(one) for one in _list(config.get("packages"))]):
+        _error(machine, "cc_package_update_upgrade_install", f"Unable to locate package {' '.join(unknown)}")
     guest["cloudInit"]["runcmd"] = _list(config.get("runcmd"))
     known = IGNORED | {"users", "ssh_authorized_keys", "hostname", "fqdn", "write_files", "packages", "runcmd"}
     for name in sorted(config.keys() - known):

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from ocifree_pipeline.sandbox.machines import cloud_init, distributions, host_keys, reach, shell
+from ocifree_pipeline.sandbox.machines import cloud_init, distributions, host_keys, interfaces, reach, shell
 from ocifree_pipeline.sandbox.machines.backend import Serve
-from ocifree_pipeline.sandbox.machines.commands import Result, Who
 from ocifree_pipeline.sandbox.machines.computer import Computer
+from ocifree_pipeline.sandbox.machines.session import Result, Who
 from ocifree_pipeline.sandbox.world import World, transition
 
 SSH = 22
@@ -31,6 +31,8 @@ class Linux:
         cloud_init.first_boot(machine, system.user)
         if before != machine.key:
             machine.print(*host_keys.announcement(machine))
+        machine.guest["nft"] = {}
+        interfaces.reload(machine)
         terminal = "ttyAMA0" if machine.architecture == "aarch64" else "ttyS0"
         machine.print(
             f"{system.pretty_name} {machine.guest['hostname']} {terminal}", f"{machine.guest['hostname']} login: "

@@ -50,3 +50,17 @@ def _up(world: World, key: str, boots: int) -> None:
     if machine is not None and machine.phase == "booting" and machine.boots == boots:
         machine.state.update(phase="up", reason="")
         backend.named(machine.state["backend"]).come_up(machine)
+
+
+def shut_down(machine: Computer, seconds: float, *, again: bool) -> None:
+    """As a guest does it when it is told to: whoever told it has the time to hang up."""
+    machine.world.clock.later(seconds, "machine.shut_down", key=machine.key, boots=machine.boots, again=again)
+
+
+@transition("machine.shut_down")
+def _shut_down(world: World, key: str, boots: int, again: bool) -> None:
+    machine = reach.of_key(world, key)
+    if machine is not None and machine.phase == "up" and machine.boots == boots:
+        power_off(machine)
+        if again:
+            power_on(machine)

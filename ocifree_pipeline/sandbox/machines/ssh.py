@@ -1,22 +1,27 @@
 """The SSH server of a guest: the real protocol, its own host key, the accounts that cloud-init made."""
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
-from ocifree_pipeline.sandbox.machines import backend, commands, host_keys, reach, shell
-from ocifree_pipeline.sandbox.machines.commands import Result, Who
+from ocifree_pipeline.sandbox.machines import backend, host_keys, reach, shell, sshd, tampering
 from ocifree_pipeline.sandbox.machines.computer import Computer
+from ocifree_pipeline.sandbox.machines.session import Result, Stdin, Who
 
 if TYPE_CHECKING:
     import asyncssh
 
 LOGIN_SECONDS = 30
+WAIT_SECONDS = 0.02
+INPUT_CHARACTERS = 65536
 OWN_ADDRESSES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 async def serve(machine: Computer, listening: socket.socket) -> backend.Listener:
     """Serve port 22 of a machine on a socket that listens already."""
     import asyncssh
+
+    from ocifree_pipeline.sandbox.machines import sftp
 
     connections: set[asyncssh.SSHServerConnection] = set()
 
@@ -28,6 +33,8 @@ async def serve(machine: Computer, listening: socket.socket) -> backend.Listener
         server_factory=lambda: _server(machine, connections),
         server_host_keys=[asyncssh.import_private_key(host_keys.private_pem(machine))],
         process_factory=process,
+        sftp_factory=lambda channel: sftp.server(machine, channel),
+        errors="surrogateescape",
         login_timeout=LOGIN_SECONDS,
         agent_forwarding=False,
         x11_forwarding=False,
@@ -94,6 +101,8 @@ def _is_key(line: str) -> bool:
 def _authorized_keys(machine: Computer, user: str) -> list[str]:
     """Who may log in. Cloud images let root's keys in just to say who should come instead."""
     users: dict[str, list[str]] = machine.guest["users"]
+    if user == "root" and (keys := sshd.roots_keys(machine)):
+        return keys
     if user == "root" and "root" not in users:
         first = next(iter(users), "")
         message = f'Please login as the user \\"{first}\\" rather than the user \\"root\\".'
@@ -108,6 +117,9 @@ def _target(machine: Computer, host: str, port: int) -> tuple[str, int]:
 
     if host in OWN_ADDRESSES:
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"nothing listens on {host}:{port} of this guest")
+    other = reach.at(machine.world, host)
+    if other is not None and not tampering.is_linked(machine.world, machine.key, other.key):
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{host}:{port} is silent: the link is cut")
     reached = reach.find(machine.world, host, port)
     if reached is None:
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"no machine of the sandbox owns {host}")
@@ -118,18 +130,34 @@ def _target(machine: Computer, host: str, port: int) -> tuple[str, int]:
 
 async def _work(machine: Computer, session: "asyncssh.SSHServerProcess[str]") -> None:
     """Run the command of a session, or each line that a shell is given."""
-    who = Who(machine, session.get_extra_info("username"))
-    code = 0
+    user, code = str(session.get_extra_info("username")), 0
     if session.command is not None:
-        code = await _line(who, session.command, session)
+        stdin = Stdin(closed=False)
+        typing = asyncio.create_task(_type(session, stdin))
+        try:
+            code = await _line(Who(machine, user, stdin), session.command, session)
+        finally:
+            typing.cancel()
     else:
         async for line in session.stdin:
             if line.split() == ["exit"]:
                 break
-            code = await _line(who, line.strip(), session)
+            code = await _line(Who(machine, user), line.strip(), session)
             if line.split()[:1] == ["exit"]:
                 break
     session.exit(code)
+
+
+async def _type(session: "asyncssh.SSHServerProcess[str]", stdin: Stdin) -> None:
+    """What the client sends is there for the command to read, until the client says that it was all."""
+    import asyncssh
+
+    try:
+        while text := await session.stdin.read(INPUT_CHARACTERS):
+            stdin.text += text
+    except (asyncssh.BreakReceived, asyncssh.SignalReceived, asyncssh.TerminalSizeChanged, ConnectionError):
+        pass
+    stdin.closed = True
 
 
 async def _line(who: Who, line: str, session: "asyncssh.SSHServerProcess[str]") -> int:
@@ -144,4 +172,5 @@ async def _line(who: Who, line: str, session: "asyncssh.SSHServerProcess[str]") 
             session.stdout.write(event.out)
             session.stderr.write(event.err)
         else:
-            await backend.until(who.machine.world, lambda: not commands.cloud_init_runs(who.machine))
+            await asyncio.sleep(WAIT_SECONDS)
+            who.machine.world.settle()
