@@ -8,7 +8,9 @@ from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.systems.proxmox.api import Api
 
 LOCAL = "local"
-FOR_GUESTS = ("import", "snippets", "vztmpl")
+IMAGE = "import"
+TEMPLATE = "vztmpl"
+FOR_GUESTS = (IMAGE, "snippets", TEMPLATE)
 FETCH_SECONDS = 1800.0
 
 
@@ -28,9 +30,13 @@ def allow(api: Api, storage: str = LOCAL, kinds: tuple[str, ...] = FOR_GUESTS) -
     return [f"let the storage {storage} take {', '.join(missing)}"]
 
 
+def volume_of(kind: str, name: str) -> str:
+    return f"{LOCAL}:{kind}/{name}"
+
+
 def volume(api: Api, node: str, kind: str, name: str) -> str | None:
     """The id of a file on the node's own storage; None when it is not there."""
-    wanted = f"{LOCAL}:{kind}/{name}"
+    wanted = volume_of(kind, name)
     rows: list[dict[str, Any]] = api.get(f"/nodes/{node}/storage/{LOCAL}/content", content=kind)
     return next((str(row["volid"]) for row in rows if row["volid"] == wanted), None)
 
