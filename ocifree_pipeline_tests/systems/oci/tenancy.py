@@ -60,7 +60,9 @@ class Tenancy:
 
     def __post_init__(self) -> None:
         config = self.sandbox.config
-        self.session = SandboxSession(config, config["region"], config["tenancy"], self.clients, self.sandbox)
+        self.session = SandboxSession(
+            config, config["region"], config["tenancy"], _clients=self.clients, sandbox=self.sandbox
+        )
         self.clock = SandboxTime(self.sandbox)
 
     def journal(self) -> Journal:
