@@ -76,6 +76,8 @@ def _install(site: Site, words: tuple[str, ...]) -> str:
         raise Refused("E: The repository for Ceph is not signed, or needs a subscription: 401  Unauthorized", 100)
     if found.get("version", cluster.RELEASE) != cluster.RELEASE:
         raise Refused(f"Ceph {found['version']} is not available for this architecture", 255)
+    if not cluster.is_installed(site) and not site.typed.lower().startswith("y"):
+        raise Refused("Do you want to continue? [Y/n] Abort.\napt failed during ceph installation (256)", 255)
     cluster.install(site)
     return f"installed Ceph {cluster.VERSION} {cluster.RELEASE} successfully!\n"
 

@@ -72,6 +72,10 @@ class Site:
     """Whether /etc/pve may be written: the Proxmox cluster has its quorum."""
     storages: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Proxmox's storages by name, changed in place."""
+    etc_pve: dict[str, str] = field(default_factory=dict)
+    """The files that the cluster shares, by their path below /etc/pve, changed in place."""
+    typed: str = ""
+    """What a command finds on its standard input."""
 
     @property
     def node(self) -> Node:
