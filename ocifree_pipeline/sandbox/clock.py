@@ -76,6 +76,10 @@ class VirtualClock:
         """The virtual time. While a step is applied it is the moment at which that step was due."""
         return self._frozen or self._flowing()
 
+    def latest(self) -> datetime:
+        """The virtual time up to which the world is being settled, also while an older step is applied."""
+        return self._flowing()
+
     def stamp(self) -> str:
         return stamp(self.now())
 

@@ -13,6 +13,7 @@ user of the machine, or a web page in a browser, could reset the world or have f
     GET    /_sandbox/outbox                    PUT   /_sandbox/limits     {"name": ..., "amount": 4 or null, "ad": ...}
     PUT    /_sandbox/ban {"answer": 401}       PUT   /_sandbox/load       {"instance": ..., "cpu": 3, ...} in percent
     DELETE /_sandbox/ban                       POST  /_sandbox/stop
+    GET    /_sandbox/grafana                   PUT   /_sandbox/grafana    {"stack": ..., "users": {...}, "limits": ...}
 """
 
 import hmac
@@ -30,6 +31,7 @@ from ocifree_pipeline.sandbox import capacity, idle, outbox, snapshot
 from ocifree_pipeline.sandbox.clock import stamp
 from ocifree_pipeline.sandbox.door.http import Request, Response, error_response
 from ocifree_pipeline.sandbox.faults import Rule
+from ocifree_pipeline.sandbox.grafana import stack as grafana_stack
 from ocifree_pipeline.sandbox.oracle import limit_catalogue, limits, patience
 from ocifree_pipeline.sandbox.recorder import Entry
 
@@ -153,6 +155,8 @@ class Control:
             ("DELETE", "ban"): self._pardon,
             ("PUT", "load"): self._load,
             ("GET", "outbox"): self._outbox,
+            ("GET", "grafana"): self._grafana,
+            ("PUT", "grafana"): self._set_grafana,
         }
 
     # the whole ------------------------------------------------------------------------------------------------------
@@ -278,6 +282,14 @@ class Control:
 
     def _outbox(self, asked: Asked) -> Any:
         return {"messages": outbox.messages(self.sandbox.world)}
+
+    def _grafana(self, asked: Asked) -> Any:
+        return grafana_stack.offered(self.sandbox.world)
+
+    def _set_grafana(self, asked: Asked) -> Any:
+        asked.only("stack", "users", "limits")
+        grafana_stack.change(self.sandbox.world, **asked.body)
+        return self._grafana(asked)
 
     # faults ---------------------------------------------------------------------------------------------------------
 

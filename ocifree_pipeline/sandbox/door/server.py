@@ -17,6 +17,7 @@ from ocifree_pipeline.sandbox.door.control import PREFIX, Control
 from ocifree_pipeline.sandbox.door.http import Connection, Handler, Limits, Request, Response
 from ocifree_pipeline.sandbox.door.proxy import Machine, Proxy
 from ocifree_pipeline.sandbox.faults import Faults
+from ocifree_pipeline.sandbox.grafana import GrafanaCloud
 from ocifree_pipeline.sandbox.home import Home
 from ocifree_pipeline.sandbox.image_hosts import ImageHosts
 from ocifree_pipeline.sandbox.oracle.dispatch import Dispatcher
@@ -65,7 +66,11 @@ class Sandbox:
         self.recorder = Recorder()
         instruments.attach(self.world, self.faults, self.recorder)
         self.dispatcher = Dispatcher(self.world, self.faults, self.recorder, self.strict)
-        self.players = [self._oracle, ImageHosts(self.world, self.faults, self.recorder, self._touch)]
+        self.players = [
+            self._oracle,
+            ImageHosts(self.world, self.faults, self.recorder, self._touch),
+            GrafanaCloud(self.world, self.faults, self.recorder, self._touch),
+        ]
 
     @property
     def endpoint(self) -> str:
