@@ -32,7 +32,7 @@ proxmox/cluster proxmox/network proxmox/ceph proxmox/ceph_pool
 proxmox/tailscale_lxc_1 proxmox/tailscale_lxc_2 proxmox/tailscale_lxc_3
 talos/secrets talos/machine_config_1 talos/machine_config_2 talos/machine_config_3
 talos/vm_1 talos/vm_2 talos/vm_3 talos/cluster talos/kubeconfig
-platform/cilium platform/gateway platform/tailscale_operator platform/oci_ccm platform/flux platform/sops_age
+platform/cilium platform/gateway platform/tailscale_operator platform/policies platform/flux platform/sops_age
 monitoring/alloy monitoring/dashboards monitoring/alert_rules
 assurance/cost_report assurance/idle_report assurance/etcd_backup
 """

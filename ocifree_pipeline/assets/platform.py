@@ -6,27 +6,43 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ocifree_pipeline.assets import platform_flux, platform_gateway, platform_network
 from ocifree_pipeline.deployment.blueprint import Blueprint
-from ocifree_pipeline.record.definition import define_asset
+from ocifree_pipeline.deployment.platform import has_oracles_controller
+from ocifree_pipeline.record.definition import Step, define_asset
+from ocifree_pipeline.record.outcome import Outcome
+from ocifree_pipeline.record.platform import PoliciesFacts, TailscaleOperatorFacts, cluster_api, deliver
 
 GROUP = "platform"
 
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     kubernetes = blueprint.declaration.kubernetes
+    has_ccm = has_oracles_controller(blueprint)
+    if has_ccm:
+        yield define_asset(
+            blueprint,
+            "platform/oci_ccm",
+            platform_network.oci_ccm,
+            group=GROUP,
+            kinds={"oci", "kubernetes"},
+            # Before everything else: until it has greeted a node, nothing that it does not name may start there.
+            deps=["talos/kubeconfig", "oci/network"],
+            describe="Oracle's cloud controller manager, with load balancers pinned to the free 10 Mbps shape.",
+        )
     yield define_asset(
         blueprint,
         "platform/cilium",
-        None,
+        platform_network.cilium,
         group=GROUP,
         kinds={"cilium", "kubernetes"},
-        deps=["talos/kubeconfig"],
+        deps=["talos/kubeconfig", *(["platform/oci_ccm"] if has_ccm else [])],
         describe="The pod network without kube-proxy, with Hubble. Nodes are NotReady until it runs.",
     )
     yield define_asset(
         blueprint,
         "platform/sops_age",
-        None,
+        platform_flux.sops_age,
         group=GROUP,
         kinds={"kubernetes"},
         deps=["talos/kubeconfig"],
@@ -35,17 +51,26 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     yield define_asset(
         blueprint,
         "platform/flux",
-        None,
+        platform_flux.flux,
         group=GROUP,
         kinds={"flux", "kubernetes"},
         deps=["platform/cilium", "platform/sops_age"],
         describe="Flux's controllers install the charts; with a repository declared they also sync it.",
     )
+    yield define_asset(
+        blueprint,
+        "platform/policies",
+        _policies,
+        group=GROUP,
+        kinds={"kubernetes"},
+        deps=["platform/cilium"],
+        describe="The declared namespaces, each with its quota, limits, and a network that starts out closed.",
+    )
     if kubernetes.gateway.enabled:
         yield define_asset(
             blueprint,
             "platform/gateway",
-            None,
+            platform_gateway.gateway,
             group=GROUP,
             kinds={"cilium", "kubernetes"},
             deps=["platform/flux", "oci/reserved_ips"],
@@ -55,19 +80,63 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         yield define_asset(
             blueprint,
             "platform/tailscale_operator",
-            None,
+            _tailscale_operator,
             group=GROUP,
             kinds={"tailscale", "kubernetes"},
             deps=["platform/flux"],
             describe="Services for the tailnet only, without a public address.",
         )
-    if kubernetes.ccm.enabled:
-        yield define_asset(
-            blueprint,
-            "platform/oci_ccm",
-            None,
-            group=GROUP,
-            kinds={"oci", "kubernetes"},
-            deps=["platform/flux"],
-            describe="Oracle's cloud controller manager, with load balancers pinned to the free 10 Mbps shape.",
+
+
+# platform/policies ----------------------------------------------------------------------------------------------------
+
+
+def _policies(step: Step) -> Outcome:
+    namespaces = tuple(step.blueprint.declaration.kubernetes.namespaces)
+    with cluster_api(step) as api:
+        done = deliver(step, api, "policies")
+    named = ", ".join(namespaces) or "none declared"
+    return Outcome(
+        summary=f"{len(namespaces)} namespaces with quotas, closed but for DNS and the gateway: {named}",
+        facts=PoliciesFacts(namespaces=namespaces, manifests=done.digest),
+        plan=done.plan,
+        numbers={"namespaces": len(namespaces)},
+        look_inside="kubectl get resourcequotas,networkpolicies --all-namespaces",
+    )
+
+
+# platform/tailscale_operator ------------------------------------------------------------------------------------------
+
+
+def _tailscale_operator(step: Step) -> Outcome:
+    from ocifree_pipeline.deployment.errors import PreconditionMissing
+    from ocifree_pipeline.record.releases import installed_version
+    from ocifree_pipeline.systems.kube.secrets import secret
+    from ocifree_pipeline.systems.secrets.source import resolve
+    from ocifree_pipeline.systems.secrets.vault import vault_of
+
+    declaration = step.blueprint.declaration
+    oauth = declaration.access.tailscale.oauth
+    if oauth is None:
+        raise PreconditionMissing(
+            "the Tailscale operator has no OAuth client",
+            why="it makes keys for services with one",
+            fix="add access.tailscale.oauth to the declaration",
         )
+    vault = vault_of(declaration.name)
+    entries = {
+        "client_id": resolve(oauth.client_id, vault),
+        "client_secret": resolve(oauth.client_secret, vault),
+    }
+    with cluster_api(step) as api:
+        login = secret("tailscale", "operator-oauth", entries)
+        done = deliver(step, api, "tailscale_operator", secrets=[login])
+        version = installed_version(api, "tailscale", "tailscale-operator", done.objects)
+    hostname = f"{declaration.name}-operator"
+    return Outcome(
+        summary=f"Tailscale operator {version} runs as {hostname}",
+        facts=TailscaleOperatorFacts(release=version, hostname=hostname, manifests=done.digest),
+        plan=done.plan,
+        links={"machines": "https://login.tailscale.com/admin/machines"},
+        look_inside="kubectl --namespace tailscale get pods",
+    )

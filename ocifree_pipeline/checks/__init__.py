@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ocifree_pipeline.checks import assurance, foundation, images, kubernetes, machines, tenancy
+from ocifree_pipeline.checks import assurance, foundation, images, kubernetes, machines, platform, tenancy
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.record.definition import Judge, define_check
 
@@ -61,6 +61,9 @@ _JUDGES: dict[str, Judge] = {
     "machines/{ampere}:kvm": machines.kvm,
     "machines/{ampere}:never_recreated": machines.never_recreated,
     "talos/secrets:secrets_kept": kubernetes.secrets_kept,
+    "platform/cilium:cilium_ok": platform.cilium_ok,
+    "platform/gateway:ingress_reachable": platform.ingress_reachable,
+    "platform/flux:releases_ready": platform.releases_ready,
 }
 
 

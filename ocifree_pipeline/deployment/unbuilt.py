@@ -20,8 +20,6 @@ UNBUILT: Mapping[str, str] = MappingProxyType(
         "talos/cluster:*": "the Talos client",
         "talos/kubeconfig": "the Talos client",
         "talos/kubeconfig:*": "the Talos client",
-        "platform/*": "delivery of manifests",
-        "platform/*:*": "delivery of manifests",
         "monitoring/*": "the Grafana Cloud client",
         "monitoring/*:*": "the Grafana Cloud client",
         "assurance/etcd_backup": "the etcd snapshot",
