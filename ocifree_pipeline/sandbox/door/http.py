@@ -79,6 +79,8 @@ class Request:
 class Response:
     """``length`` overrides Content-Length for HEAD and streams. ``cut`` ends the connection on purpose (faults).
 
+    A stream without a length goes out in chunks as they come; an empty chunk only looks whether the client is there.
+
     ``reason`` is for servers that say what is wrong in the status line.
     """
 
@@ -234,7 +236,7 @@ class Connection:
         keep = await self._drain(request)
         length = len(response.body) if response.length is None else response.length
         headers = [(name, value) for name, value in response.headers.items() if name != "content-length"]
-        if response.status not in {204, 304}:
+        if response.status not in {204, 304} and (response.stream is None or response.length is not None):
             headers.append(("content-length", str(length)))
         if not keep:
             headers.append(("connection", "close"))
@@ -250,6 +252,8 @@ class Connection:
         else:
             await self._send(head)
             async for chunk in response.stream:
+                if self._writer.is_closing():
+                    raise ConnectionResetError("the client left during the answer")
                 await self._send(h11.Data(data=chunk))
             await self._send(h11.EndOfMessage())
         if not keep or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
