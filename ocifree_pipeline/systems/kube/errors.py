@@ -66,7 +66,7 @@ def _conflict(causes: Sequence[Mapping[str, Any]], doing: str) -> Conflict:
         managers.setdefault(manager, []).append(str(cause.get("field", "?")))
     fields = "; ".join(f"{manager} has set {', '.join(named)}" for manager, named in managers.items())
     return Conflict(
-        f"{doing}: {' and '.join(managers)} manages the same fields",
+        f"{doing}: {' and '.join(managers)} {'manages' if len(managers) == 1 else 'manage'} the same fields",
         why=_clipped(fields),
         fix="find out who that is (`kubectl get ... --show-managed-fields -o yaml`) and take the fields away from "
         "there; ocifree overwrites nobody's work",
