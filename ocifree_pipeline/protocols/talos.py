@@ -86,6 +86,8 @@ MESSAGES: dict[str, tuple[str, ...]] = {
     ),
     "machine.LifecycleServiceInstallProgress": ("oneof string message 1", "oneof int32 exit_code 2"),
     "machine.LifecycleServiceUpgradeResponse": ("machine.LifecycleServiceInstallProgress progress 1",),
+    "machine.ImageServicePullRequest": ("common.ContainerdInstance containerd 1", "string image_ref 3"),
+    "machine.ImageServicePullResponse": ("oneof string name 1",),
     # machine: what it is and does
     "machine.VersionInfo": (
         "string tag 1",
@@ -244,6 +246,12 @@ METHODS: dict[str, Method] = {
         _machine("Shutdown", "ShutdownRequest"),
         _machine("Upgrade", "UpgradeRequest"),
         _machine("Version", EMPTY),
+        Method(
+            "/machine.ImageService/Pull",
+            "machine.ImageServicePullRequest",
+            "machine.ImageServicePullResponse",
+            many_replies=True,
+        ),
         Method(
             "/machine.LifecycleService/Upgrade",
             "machine.LifecycleServiceUpgradeRequest",

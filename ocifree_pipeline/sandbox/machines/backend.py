@@ -8,7 +8,7 @@ Linux.
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.world import World
@@ -41,6 +41,13 @@ class Backend(Protocol):
 
     def ports(self, machine: Computer) -> Mapping[int, Serve]:
         """What listens while the machine is up."""
+
+
+@runtime_checkable
+class Mindful(Protocol):
+    """A kind of guest that others depend on: it is told when one of its machines has lost its power."""
+
+    def went_down(self, machine: Computer) -> None: ...
 
 
 BACKENDS: list[Backend] = []

@@ -36,6 +36,9 @@ def power_off(machine: Computer) -> None:
     if machine.phase != "off":
         machine.state.update(phase="off", reason="it is powered off")
     reach.cut(machine.world, machine.key)
+    kind = backend.named(machine.state["backend"]) if machine.state["backend"] else None
+    if isinstance(kind, backend.Mindful):
+        kind.went_down(machine)
 
 
 def restart(machine: Computer) -> None:

@@ -195,6 +195,11 @@ class Talos:
 
         containerd = message("common.ContainerdInstance")(driver=_CONTAINERD, namespace=_SYSTEM)
         source = message("machine.InstallArtifactsSource")(image_name=installer)
+        # The upgrade does not fetch the image by itself.
+        pull = "/machine.ImageService/Pull"
+        self._conversation.listen(
+            pull, lambda _: None, timeout=UPGRADE_SECONDS, containerd=containerd, image_ref=installer
+        )
         path = "/machine.LifecycleService/Upgrade"
         self._conversation.listen(path, heard, timeout=UPGRADE_SECONDS, containerd=containerd, source=source)
         if codes != [0]:
