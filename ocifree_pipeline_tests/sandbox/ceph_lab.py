@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from ocifree_pipeline.sandbox.ceph import daemons, devices
-from ocifree_pipeline.sandbox.ceph.commands import PROGRAMS
+from ocifree_pipeline.sandbox.ceph.programs import PROGRAMS
 from ocifree_pipeline.sandbox.ceph.site import Node, Site
 from ocifree_pipeline.systems.proxmox.node import Node as Machine
 from ocifree_pipeline.systems.ssh.dialer import Result
@@ -71,9 +71,11 @@ class Lab:
             case ("dpkg-query", "--show", package):
                 return Result(0 if package in self.nodes[name].packages else 1, "", "")
             case ("test", "-e", path):
-                return Result(0 if path.removeprefix("/etc/pve/") in self.etc_pve else 1, "", "")
+                return Result(0 if path in self.etc_pve else 1, "", "")
             case ("cat", path):
-                return Result(0, self.etc_pve[path.removeprefix("/etc/pve/")], "")
+                return Result(0, self.etc_pve[path], "")
+            case ("udevadm", "settle"):
+                return Result(0, "", "")
         site = self.site(name)
         site.typed = typed
         result = PROGRAMS[words[0]](site, words[1:])

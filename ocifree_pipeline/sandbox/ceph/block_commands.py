@@ -111,12 +111,6 @@ def partx(node: Node, words: tuple[str, ...]) -> str:
     return ""
 
 
-def udevadm(_node: Node, words: tuple[str, ...]) -> str:
-    if words[:1] not in {("settle",), ("trigger",)}:
-        raise NotPlayed(f"udevadm {' '.join(words)}")
-    return ""
-
-
 def lsblk(node: Node, words: tuple[str, ...]) -> str:
     found = parse(words, ("--output", "-o"), ("--json", "-J", "--bytes", "-b", "--paths", "-p", "--nodeps", "-d"))
     wanted = found.values.get("--output", found.values.get("-o", "NAME,TYPE,SIZE,MOUNTPOINT")).upper().split(",")

@@ -65,7 +65,7 @@ def init(site: Site, network: str, cluster_network: str = "", size: int = 3, min
         site.shared.update(daemons.fresh())
         site.shared.update({"fsid": site.uuid("ceph"), "size": size, "minSize": min_size, "born": site.now})
     site.shared.update(network=network, clusterNetwork=cluster_network or network)
-    site.etc_pve["ceph.conf"] = conf(site)
+    site.etc_pve[CONF] = conf(site)
 
 
 def conf(site: Site) -> str:
@@ -116,7 +116,7 @@ def create_mon(site: Site, address: str = "") -> None:
         raise Refused(f"monitor filesystem '{folder}' already exist")
     site.node.own["mon"] = True
     mons[here] = {"address": chosen, "made": site.now}
-    site.etc_pve["ceph.conf"] = conf(site)
+    site.etc_pve[CONF] = conf(site)
     site.shared["epoch"] += 1
     if here not in site.shared["mgrs"]:
         create_mgr(site)
@@ -152,7 +152,7 @@ def destroy_mon(site: Site, name: str) -> None:
     if len(site.shared["mons"]) == 1:
         raise Refused("can't remove last monitor")
     del site.shared["mons"][name]
-    site.etc_pve["ceph.conf"] = conf(site)
+    site.etc_pve[CONF] = conf(site)
     site.nodes[name].own.pop("mon", None)
 
 

@@ -52,7 +52,7 @@ def create(site: Site, name: str, wanted: Settings, *, storage: bool = False) ->
         if name in site.storages:
             raise Refused(f"storage ID '{name}' already defined")
         site.storages[name] = {
-            "storage": name, "type": "rbd", "pool": name, "content": "rootdir,images", "krbd": 0, "shared": 1,
+            "type": "rbd", "pool": name, "content": "rootdir,images", "krbd": 0, "shared": 1,
         }  # fmt: skip
 
 

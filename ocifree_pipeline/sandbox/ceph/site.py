@@ -73,7 +73,7 @@ class Site:
     storages: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Proxmox's storages by name, changed in place."""
     etc_pve: dict[str, str] = field(default_factory=dict)
-    """The files that the cluster shares, by their path below /etc/pve, changed in place."""
+    """The files below /etc/pve that the nodes share, by path, changed in place."""
     typed: str = ""
     """What a command finds on its standard input."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from ocifree_pipeline.deployment.errors import Conflict, NotVerified, OcifreeError, PreconditionMissing, Refused
 from ocifree_pipeline.sandbox.ceph import devices
+from ocifree_pipeline.sandbox.ceph.site import GIB
 from ocifree_pipeline.systems.ceph import planning, pool
 from ocifree_pipeline.systems.ceph.building import Builder
 from ocifree_pipeline.systems.ceph.planning import Wanted
@@ -113,7 +114,7 @@ def test_only_what_is_missing_is_added(tmp_path: Path) -> None:
 
 def test_a_logical_volume_named_osd_is_taken_instead_of_a_partition(tmp_path: Path) -> None:
     lab = Lab()
-    volume = {"bytes": 30 * devices.GIB, "tags": {}}
+    volume = {"bytes": 30 * GIB, "tags": {}}
     lab.nodes["two"].blocks["vgs"]["data"] = {"pvs": ["/dev/sdb"], "lvs": {"osd": volume}}
     lines, status, _ = build(lab, tmp_path)
     assert "create the OSD of two on data/osd" in lines
