@@ -95,24 +95,20 @@ def user_data_of(step: Step, machine: Machine) -> str:
             inside=inside,
             public_tcp_ports=(22, *web),
             grow_root=not machine.is_ampere or blueprint.plan.ceph is None,
-            tailnet_tags=tailscale.tags if tailscale.enabled else (),
+            tailnet_tags=tailscale.tags if _joins_by_itself(step, machine) else (),
         )
     )
 
 
 def handed_over(step: Step, machine: Machine) -> dict[str, SecretStr]:
     """Secrets that the first boot reads from the metadata, and that are taken out again once it has."""
-    declaration = step.blueprint.declaration
-    tailscale = declaration.access.tailscale
-    if not tailscale.enabled or machine not in step.blueprint.tailnet_machines:
-        return {}
-    from ocifree_pipeline.systems.secrets.source import resolve
-    from ocifree_pipeline.systems.secrets.vault import vault_of
-    from ocifree_pipeline.systems.tailscale.keys import single_use_key
+    from ocifree_pipeline.record.tailnet import key_for
 
-    vault = vault_of(declaration.name)
-    if tailscale.oauth is None:
-        # The declaration has one of the two.
-        return {JOIN_ENTRY: resolve(tailscale.auth_key, vault)} if tailscale.auth_key else {}
-    client_id, secret = resolve(tailscale.oauth.client_id, vault), resolve(tailscale.oauth.client_secret, vault)
-    return {JOIN_ENTRY: single_use_key(client_id, secret, tailscale.tags, machine.name)}
+    return {JOIN_ENTRY: key_for(step, machine.name)} if _joins_by_itself(step, machine) else {}
+
+
+def _joins_by_itself(step: Step, machine: Machine) -> bool:
+    """Where the tailnet is the only way in. Everywhere else links/tailnet joins a machine, over the way there is."""
+    declaration = step.blueprint.declaration
+    is_meant = declaration.access.tailscale.enabled and machine in step.blueprint.tailnet_machines
+    return is_meant and declaration.ssh_via == "tailnet"

@@ -22,6 +22,7 @@ from ocifree_pipeline.sandbox.home import Home
 from ocifree_pipeline.sandbox.image_hosts import ImageHosts
 from ocifree_pipeline.sandbox.oracle.dispatch import Dispatcher
 from ocifree_pipeline.sandbox.recorder import Entry, Recorder
+from ocifree_pipeline.sandbox.tailscale import Tailscale
 from ocifree_pipeline.sandbox.world import World
 
 LOOPBACK = "127.0.0.1"
@@ -70,6 +71,7 @@ class Sandbox:
             self._oracle,
             ImageHosts(self.world, self.faults, self.recorder, self._touch),
             GrafanaCloud(self.world, self.faults, self.recorder, self._touch),
+            Tailscale(self.world, self._touch),
         ]
 
     @property

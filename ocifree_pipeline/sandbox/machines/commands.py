@@ -21,6 +21,8 @@ TABLES: list[tuple[str, str]] = [
     ("", f"{PROGRAMS}.system"),
     ("", f"{PROGRAMS}.network"),
     ("", f"{PROGRAMS}.software"),
+    ("tailscale", "ocifree_pipeline.sandbox.tailscale.commands"),
+    ("", "ocifree_pipeline.sandbox.ceph.commands"),
     ("pve-manager", "ocifree_pipeline.sandbox.proxmox.commands"),
 ]
 """The package that a table belongs to (empty: always there), and the module that has it as ``COMMANDS``."""

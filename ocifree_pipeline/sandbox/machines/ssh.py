@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ocifree_pipeline.sandbox.machines import backend, host_keys, reach, shell, sshd, tampering
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.machines.session import Result, Stdin, Who
+from ocifree_pipeline.sandbox.tailscale import tailnet
 
 if TYPE_CHECKING:
     import asyncssh
@@ -117,6 +118,7 @@ def _target(machine: Computer, host: str, port: int) -> tuple[str, int]:
 
     if host in OWN_ADDRESSES:
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"nothing listens on {host}:{port} of this guest")
+    host = tailnet.underlay(machine, host) or host
     other = reach.at(machine.world, host)
     if other is not None and not tampering.is_linked(machine.world, machine.key, other.key):
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{host}:{port} is silent: the link is cut")
