@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.systems.ceph import observing, planning
 from ocifree_pipeline.systems.ceph.observing import Seen
-from ocifree_pipeline.systems.ceph.places import Gap, Place, find_place
+from ocifree_pipeline.systems.ceph.places import Gap, Place, Unread, find_place
 from ocifree_pipeline.systems.ceph.planning import Action, Wanted
 from ocifree_pipeline.systems.ceph.status import Judgement, Status, judge, read_status
 from ocifree_pipeline.systems.ceph.words import ask, change
@@ -104,6 +104,8 @@ class Builder:
                 self._see_manager(node)
             case "partition":
                 self._partition(self._node(action), _gap_of(action))
+            case "reread":
+                self._reread(self._node(action), action.target)
             case "clear":
                 change(self._node(action), ["ceph-volume", "lvm", "zap", "--destroy", action.target], action.line)
             case "osd":
@@ -146,18 +148,23 @@ class Builder:
 
     def _partition(self, node: Node, gap: Gap) -> Place:
         change(node, planning.partition_command(gap), f"make the partition {gap.path} of {node.name}")
-        # The disk is in use, so its table is not read again by itself.
-        change(node, ["partx", "--update", gap.disk], f"read the partitions of {gap.disk} again")
+        return self._reread(node, gap.disk)
+
+    def _reread(self, node: Node, disk: str) -> Place:
+        """The disk is in use, so its table is not read again by itself."""
+        change(node, ["partx", "--update", disk], f"read the partitions of {disk} again")
         change(node, ["udevadm", "settle"], "wait for the new device")
         found = find_place(node)
-        if isinstance(found, Gap) or found.path != gap.path:
-            raise _not_there(node, f"the partition {gap.path} is not there", f"found instead: {found}")
+        if not isinstance(found, Place):
+            raise _not_there(node, f"the new partition of {disk} is not there", f"found instead: {found}")
         return found
 
     def _osd(self, node: Node, action: Action) -> None:
         path = action.target
         if not path:
             place = find_place(node)
+            if isinstance(place, Unread):
+                place = self._reread(node, place.disk)
             path = (self._partition(node, place) if isinstance(place, Gap) else place).path
         if path.startswith("/dev/"):
             change(node, ["pveceph", "osd", "create", path], action.line)
@@ -168,7 +175,7 @@ class Builder:
 
     def _runs_on(self, node: Node) -> bool:
         place = find_place(node)
-        if isinstance(place, Gap) or place.osd is None:
+        if not isinstance(place, Place) or place.osd is None:
             return False
         osd = observing.osds(node).get(place.osd)
         return osd is not None and osd.up and osd.host == node.name

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ocifree_pipeline.systems.ceph.places import Gap, Place, find_place
+from ocifree_pipeline.systems.ceph.places import Gap, Place, Unread, find_place
 from ocifree_pipeline.systems.ceph.words import ask_ceph
 from ocifree_pipeline.systems.proxmox.node import Node
 
@@ -34,7 +34,7 @@ class Seen:
     monitors: Mapping[str, str]
     managers: frozenset[str]
     osds: Mapping[str, Osd]
-    places: Mapping[str, Place | Gap]
+    places: Mapping[str, Place | Unread | Gap]
     settings: Mapping[tuple[str, str], str]
 
 

@@ -52,7 +52,15 @@ class Place:
     cluster: str | None = None
 
 
-def find_place(node: Node) -> Place | Gap:
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A partition that is in the table of its disk and that the running kernel has not read yet."""
+
+    disk: str
+    path: str
+
+
+def find_place(node: Node) -> Place | Unread | Gap:
     """What there is on this node. Refused when there is neither a place nor room for one."""
     devices = list(_flat(as_json(node, ask(node, LSBLK, "lsblk"), "lsblk")["blockdevices"]))
     made = as_json(node, ask(node, ["ceph-volume", "lvm", "list", "--format", "json"], "ceph-volume"), "ceph-volume")
@@ -70,6 +78,9 @@ def find_place(node: Node) -> Place | Gap:
         return _partition(node, partitions[0], made)
     disk = next(one for one in devices if one["type"] == "disk" and "/" in _mounts(one))
     table = as_json(node, ask(node, ["sfdisk", "--json", disk["path"]], "sfdisk"), "sfdisk")["partitiontable"]
+    unread = next((one for one in table["partitions"] if one.get("name") == LABEL), None)
+    if unread is not None:
+        return Unread(str(disk["path"]), str(unread["node"]))
     return _gap(node, str(disk["path"]), int(disk["size"]), table["partitions"])
 
 

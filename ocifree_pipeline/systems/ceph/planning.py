@@ -8,10 +8,10 @@ from typing import Literal
 
 from ocifree_pipeline.deployment.errors import Conflict
 from ocifree_pipeline.systems.ceph.observing import Seen
-from ocifree_pipeline.systems.ceph.places import LABEL, Gap, Place
+from ocifree_pipeline.systems.ceph.places import LABEL, Gap, Place, Unread
 from ocifree_pipeline.systems.proxmox.node import Node
 
-Kind = Literal["install", "init", "monitor", "setting", "manager", "partition", "clear", "osd"]
+Kind = Literal["install", "init", "monitor", "setting", "manager", "partition", "reread", "clear", "osd"]
 RELEASE = "tentacle"
 """On arm64 there is no older one."""
 MIB = 1024**2
@@ -111,6 +111,8 @@ def _osd(node: Node, seen: Seen, was_begun: bool) -> list[Action]:
             Action("osd", node.name, f"create the OSD of {node.name} on {place.path}", place.path),
         ]
     create = Action("osd", node.name, f"create the OSD of {node.name} on {place.path}", place.path)
+    if isinstance(place, Unread):
+        return [Action("reread", node.name, f"let {node.name} read the partitions of {place.disk}", place.disk), create]
     if place.osd is None:
         return [create]
     if place.cluster != seen.fsid:
