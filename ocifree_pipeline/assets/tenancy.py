@@ -183,7 +183,14 @@ def _guardrails(step: Step) -> Outcome:
     wanted = guardrails(declaration.name, session.tenancy, [str(line) for line in lines], declaration.budget)
     require_free((Item(one.kind, one.name) for one in wanted), free)
     plan = engine.plan(wanted)
-    made, proof = put_up(engine, plan, limits.availability_domains, a1_needs(machines))
+    before = find_facts(step.instance, step.key, GuardrailsFacts)
+    made, proof = put_up(
+        engine,
+        plan,
+        limits.availability_domains,
+        a1_needs(machines),
+        proved_before=before is not None and before.statements == tuple(str(line) for line in lines),
+    )
     facts = GuardrailsFacts(
         quota=made["quota"].id,
         statements=tuple(str(line) for line in lines),

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from email.utils import format_datetime
 from typing import Any
 
 from ocifree_pipeline.sandbox.door.http import Body, Disconnected, Request, Response
@@ -72,6 +73,7 @@ class Dispatcher:
             trace.code = "InternalError"
             response = _json(500, errors.internal("The sandbox failed; its log says where.").body(), {})
         response.headers["opc-request-id"] = trace.request_id
+        response.headers["date"] = format_datetime(self.world.clock.wall(), usegmt=True)
         self._record(request, trace, response.status)
         return response
 

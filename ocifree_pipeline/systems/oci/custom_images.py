@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ocifree_pipeline.deployment.errors import (
-    Conflict,
     LimitReached,
     NotVerified,
     OcifreeError,
@@ -23,7 +22,7 @@ from ocifree_pipeline.deployment.errors import (
 )
 from ocifree_pipeline.deployment.image_rollout import ARRIVING, Firmware, Imported, Rollout, WantedImage, rollout
 from ocifree_pipeline.systems.journal import Intent, Journal
-from ocifree_pipeline.systems.oci.errors import told
+from ocifree_pipeline.systems.oci.errors import TokenWornOut, told
 from ocifree_pipeline.systems.oci.foundation.kinds import ROLE_TAG, Scope
 from ocifree_pipeline.systems.oci.instances import OVER
 from ocifree_pipeline.systems.oci.objects import Place
@@ -280,13 +279,9 @@ class CustomImages:
         """A refusal is an end: nothing was made, and the token is used up. A passing fault leaves the end open."""
         try:
             yield
-        except Conflict as error:
-            self.journal.close(intent, "conflict")
-            if "InvalidatedRetryToken" not in error.what:
-                raise
-            raise Transient(
-                error.what, why="what this token made has been deleted since", fix="materialize the asset again"
-            ) from error
+        except TokenWornOut:
+            self.journal.close(intent, "the token was used up")
+            raise
         except OcifreeError as error:
             if not isinstance(error, Transient):
                 self.journal.close(intent, "refused")

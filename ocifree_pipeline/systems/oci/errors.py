@@ -7,9 +7,11 @@ missing permission and a shape that an availability domain does not have. So the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ocifree_pipeline.deployment.errors import (
@@ -28,6 +30,17 @@ from ocifree_pipeline.deployment.errors import (
 
 class ShapeNotOffered(Refused):
     """This availability domain does not have the shape at all. Another one may."""
+
+
+class ClockWrong(AuthFailed):
+    """Oracle refuses what is signed at another time than its own."""
+
+
+class TokenWornOut(Transient):
+    """The retry token belongs to something that is gone again, or to another request. The next call has a new one."""
+
+
+MOST_SKEW_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,9 @@ _ROWS = (
     _Row(403, None, "", Forbidden, "the user's policies do not allow it",
          "an administrator adds the policy of docs/permissions.md"),
     _Row(409, "IncorrectState", "", Transient, "the resource is still changing", "try again in a minute"),
+    _Row(409, "InvalidatedRetryToken", "", TokenWornOut,
+         "what an earlier call with the same token made is gone again, or it asked for something else",
+         "materialize the asset again: it looks first and then makes a new call"),
     _Row(409, None, "", Conflict, "another resource stands in the way", "look at the resource that is named"),
     _Row(412, None, "", Transient, "it was changed by someone else at the same moment", "read again, then try again"),
     _Row(400, None, "", Refused, "Oracle does not accept the request", "this is a fault of ocifree; please report it"),
@@ -77,12 +93,28 @@ def translate(error: Any, doing: str) -> OcifreeError:
     said = f"{doing}: Oracle answered {status} {code}: {message}" if code else f"{doing}: Oracle answered {status}"
     if error.request_id:
         said += f" (request {error.request_id})"
+    skew = _skew(getattr(error, "headers", None) or {}) if status == 401 else 0
+    if abs(skew) > MOST_SKEW_SECONDS:
+        return ClockWrong(
+            said,
+            why=f"the clock of this computer is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Oracle's, and "
+            f"Oracle refuses requests that are signed more than {MOST_SKEW_SECONDS} s away from its own time",
+            fix="set the clock of this computer (an NTP client keeps it right), then try again",
+        )
     for row in _ROWS:
         if row.status in (None, status) and row.code in (None, code) and re.search(row.message, message, re.IGNORECASE):
             return row.kind(said, why=row.why, fix=row.fix)
     if status >= 500:
         return Transient(said, why="a fault on Oracle's side", fix="try again in a few minutes")
     return Refused(said, why="an answer that ocifree does not know", fix="please report it with the request id")
+
+
+def _skew(headers: Mapping[str, str]) -> float:
+    """Seconds by which this computer is ahead of the server that answered; 0 where it does not say its time."""
+    try:
+        return time.time() - parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 @contextmanager

@@ -75,9 +75,12 @@ def prove(session: Session, compartment: str | None, domains: Sequence[str], nee
 
 
 def put_up(
-    engine: Engine, plan: Plan, domains: Sequence[str], needs: Sequence[Need]
+    engine: Engine, plan: Plan, domains: Sequence[str], needs: Sequence[Need], *, proved_before: bool = False
 ) -> tuple[Mapping[str, Found], Proof]:
-    """Make them, wait until Oracle enforces them, and prove it. Conflict names a policy of others in the way."""
+    """Make them, wait until Oracle enforces them, and prove it. Conflict names a policy of others in the way.
+
+    `proved_before` says that these very statements have been seen in force.
+    """
     standing = compartment_of(engine.session, engine.deployment, engine.compartment_name)
     compartment = standing.id if standing else None
     if not _leaves(prove(engine.session, compartment, domains, needs), needs):
@@ -88,8 +91,8 @@ def put_up(
             lambda: prove(engine.session, compartment, domains, needs),
             lambda seen: seen.holds,
             what="the quota policy is in force",
-            # Nothing was changed, so nothing is on its way either.
-            timeout=0 if plan.is_noop else IN_FORCE_SECONDS,
+            # Nothing was changed, so nothing is on its way either, unless a run made it and died.
+            timeout=0 if plan.is_noop and proved_before else IN_FORCE_SECONDS,
             clock=engine.clock,
         )
     except TimedOut as error:

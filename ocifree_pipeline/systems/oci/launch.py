@@ -32,7 +32,7 @@ from ocifree_pipeline.deployment.errors import (
 from ocifree_pipeline.deployment.plan import A1_SHAPE, Machine
 from ocifree_pipeline.systems.journal import Intent, Journal
 from ocifree_pipeline.systems.oci import instances
-from ocifree_pipeline.systems.oci.errors import ShapeNotOffered, told, translate
+from ocifree_pipeline.systems.oci.errors import ShapeNotOffered, TokenWornOut, told, translate
 from ocifree_pipeline.systems.oci.foundation.kinds import Scope
 from ocifree_pipeline.systems.oci.session import every, reading
 from ocifree_pipeline.systems.oci.waiting import Clock, Pause, TimedOut, wait_for
@@ -168,26 +168,19 @@ class Launcher:
         return running
 
     def _call(self, wanted: Wanted, place: Place, intent: Intent) -> tuple[Any, str | None]:
-        import oci.exceptions
         import oci.retry
 
         client = self.scope.session.client("core.ComputeClient")
-        with told(f"launch {wanted.key} in {place}"):
-            try:
+        try:
+            with told(f"launch {wanted.key} in {place}"):
                 answer = client.launch_instance(
                     _details(self.scope, wanted, place),
                     opc_retry_token=intent.token,
                     retry_strategy=oci.retry.NoneRetryStrategy(),
                 )
-            except oci.exceptions.ServiceError as error:
-                if error.code != "InvalidatedRetryToken":
-                    raise
-                self.journal.close(intent, "the token was used up")
-                raise Transient(
-                    f"launch {wanted.key} in {place}: Oracle knows this call and will not repeat it",
-                    why="what an earlier call with the same token made is gone again, or it asked for something else",
-                    fix="materialize the asset again: it looks first and then makes a new call",
-                ) from error
+        except TokenWornOut:
+            self.journal.close(intent, "the token was used up")
+            raise
         return answer.data, answer.headers.get("opc-work-request-id")
 
     def _after_limit(self, wanted: Wanted, walk: Walk, place: Place, error: LimitReached) -> Any:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ocifree_pipeline.deployment.allowances import Resource
 from ocifree_pipeline.deployment.declaration import Declaration
-from ocifree_pipeline.deployment.errors import Refused
+from ocifree_pipeline.deployment.errors import AuthFailed, Refused
 from ocifree_pipeline.deployment.limits import Counts
 from ocifree_pipeline.deployment.plan import A1_SHAPE, MICRO_SHAPE
-from ocifree_pipeline.systems.oci.errors import told
+from ocifree_pipeline.systems.oci.errors import ClockWrong, told
 from ocifree_pipeline.systems.oci.session import Session, every, reading
 
 DEPLOYMENT_TAG = "ocifree-deployment"
@@ -69,7 +70,7 @@ class Tenancy:
 def read_tenancy(session: Session, declaration: Declaration) -> Tenancy:
     """Home region, availability domains, limits, use. Reads only."""
     identity = session.client("identity.IdentityClient")
-    with told("read the tenancy"):
+    with _right_region(session), told("read the tenancy"):
         tenancy = identity.get_tenancy(session.tenancy, retry_strategy=reading()).data
         home = next(
             region.region_name
@@ -85,6 +86,25 @@ def read_tenancy(session: Session, declaration: Declaration) -> Tenancy:
         )
     limits, used = _limits_and_use(session, ads)
     return Tenancy(tenancy.name, home, ads, limits, used, _ours(session, declaration, ads))
+
+
+@contextmanager
+def _right_region(session: Session) -> Iterator[None]:
+    """A region that the tenancy is not subscribed to knows none of its keys, and does not say why."""
+    try:
+        yield
+    except ClockWrong:
+        raise
+    except AuthFailed as error:
+        if session.profile_region in (None, session.region):
+            raise
+        raise AuthFailed(
+            error.what,
+            why=f"the declaration says {session.region} and the profile of the credentials {session.profile_region}; a "
+            "region that the tenancy is not subscribed to knows none of its keys",
+            fix=f"write `region: {session.profile_region}` under `site` if that is the home region; "
+            "`ocifree doctor` checks the key itself",
+        ) from error
 
 
 def _limits_and_use(session: Session, ads: tuple[str, ...]) -> tuple[Counts, Counts]:

@@ -263,7 +263,11 @@ def unfinished(session: Session, place: Place) -> list[Any]:
 
 def delete_object(session: Session, place: Place) -> None:
     """Gone already is fine."""
-    _unless_gone(f"delete {place}", lambda: _client(session).delete_object(place.namespace, place.bucket, place.name))
+    _unless_gone(
+        f"delete {place}",
+        lambda: _client(session).delete_object(place.namespace, place.bucket, place.name),
+        lambda: find_object(session, place) is None,
+    )
 
 
 def abort(session: Session, place: Place, upload: str) -> None:
@@ -271,6 +275,7 @@ def abort(session: Session, place: Place, upload: str) -> None:
     _unless_gone(
         f"give up an upload of {place}",
         lambda: _client(session).abort_multipart_upload(place.namespace, place.bucket, place.name, upload),
+        lambda: upload not in {one.upload_id for one in unfinished(session, place)},
     )
 
 
@@ -315,14 +320,15 @@ def _storing(place: Place) -> Iterator[None]:
             raise
 
 
-def _unless_gone(doing: str, call: Callable[[], object]) -> None:
+def _unless_gone(doing: str, call: Callable[[], object], is_gone: Callable[[], bool]) -> None:
+    """404 is also the answer to one who may not do it, so then it is looked at."""
     from oci.exceptions import ServiceError
 
     with told(doing):
         try:
             call()
         except ServiceError as error:
-            if error.status != 404:
+            if error.status != 404 or not is_gone():
                 raise
 
 

@@ -27,6 +27,8 @@ class Session:
     config: dict[str, Any] = field(repr=False)
     region: str
     tenancy: str
+    profile_region: str | None = None
+    """What the credentials themselves say; the declaration decides."""
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def client(self, name: str) -> Any:
@@ -52,6 +54,7 @@ def session_for(site: Site) -> Session:
     where = f"profile {profile} of {file}"
     try:
         config = oci.config.from_file(str(Path(file).expanduser()), profile)
+        of_profile = config.get("region")
         config["region"] = site.region
         oci.config.validate_config(config)
     except oci.exceptions.ConfigFileNotFound as error:
@@ -66,7 +69,7 @@ def session_for(site: Site) -> Session:
             why=str(error).splitlines()[0],
             fix="compare it with what Oracle's console shows under Profile > API keys",
         ) from error
-    return Session(config=config, region=site.region, tenancy=config["tenancy"])
+    return Session(config=config, region=site.region, tenancy=config["tenancy"], profile_region=of_profile)
 
 
 def credentials_file(site: Site, environ: Mapping[str, str] = os.environ) -> str:

@@ -24,6 +24,7 @@ from ocifree_pipeline.deployment.errors import (
     Transient,
 )
 from ocifree_pipeline.systems.oci import boot_volumes, instances
+from ocifree_pipeline.systems.oci.errors import TokenWornOut
 from ocifree_pipeline.systems.oci.launch import Walk
 from ocifree_pipeline_tests.systems.oci.machines import World, world
 
@@ -170,7 +171,7 @@ def test_a_token_that_is_used_up_is_put_away(here: World) -> None:
     compute = here.session.client("core.ComputeClient")
     compute.terminate_instance(running.id)
     here.sleep(300)
-    with pytest.raises(Transient, match="will not repeat it"):
+    with pytest.raises(TokenWornOut, match="409 InvalidatedRetryToken"):
         here.claim(walk=here.walk(1))
     assert here.journal.open_intents() == []
     assert here.claim(walk=here.walk(1)).id != running.id

@@ -20,6 +20,7 @@ from ocifree_pipeline.deployment.convergence import (
 )
 from ocifree_pipeline.deployment.errors import Conflict, NotVerified, PreconditionMissing, Refused
 from ocifree_pipeline.systems.journal import Journal
+from ocifree_pipeline.systems.oci.errors import TokenWornOut
 from ocifree_pipeline.systems.oci.foundation.bucket import BUCKET
 from ocifree_pipeline.systems.oci.foundation.dns import RECORD, ZONE
 from ocifree_pipeline.systems.oci.foundation.firewall import SECURITY_GROUP, SECURITY_LIST
@@ -131,6 +132,9 @@ class Engine:
                 there = self._among(one, standing[one.kind], found)
             if there is not None:
                 found[one.role] = there
+                if one.kind == "compartment" and self.journal.open_intents(f"create {one.kind}"):
+                    # Whoever made it has died since, or is still waiting for the same.
+                    self._until_usable(self._scope(found))
         return found, standing
 
     def _surplus(
@@ -190,8 +194,6 @@ class Engine:
         if there is None:
             raise RuntimeError(f"{wanted} is to be kept and does not stand")
         found[wanted.role] = self._ready(scope, kind, wanted, there)
-        if wanted.kind == "compartment" and step.action == "create":
-            self._until_usable(self._scope(found))
 
     def _changed(
         self, scope: Scope, kind: Kind, wanted: Wanted, there: Found | None, found: Mapping[str, Found]
@@ -219,8 +221,8 @@ class Engine:
             intent = self.journal.intend(operation, wanted.role, details, now=self.now())
         try:
             made = kind.create(scope, wanted.name, values, scope.tags(wanted.role), intent.token)
-        except Conflict:
-            # Somebody was faster, perhaps another step of ours; or the token is worn out.
+        except (Conflict, TokenWornOut):
+            # Somebody was faster, perhaps another step of ours.
             self.journal.close(intent, "conflict")
             faster = self._observe_one(wanted, found)
             if faster is None:
@@ -236,6 +238,8 @@ class Engine:
             timeout=READY_SECONDS,
             clock=self.clock,
         )
+        if wanted.kind == "compartment":
+            self._until_usable(Scope(self.session, self.deployment, made))
         self.journal.close(intent, made)
         if there is None:
             raise RuntimeError("wait_for returned what it was told not to")

@@ -22,6 +22,7 @@ from ocifree_pipeline.deployment.errors import (
 )
 from ocifree_pipeline.deployment.foundation import FoundationSpec
 from ocifree_pipeline.sandbox.faults import Rule
+from ocifree_pipeline.systems.oci.errors import TokenWornOut
 from ocifree_pipeline.systems.oci.foundation.native import NativeFoundation
 from ocifree_pipeline_tests.systems.oci.foundation.conftest import native
 from ocifree_pipeline_tests.systems.oci.tenancy import Tenancy
@@ -45,7 +46,7 @@ FAULTS = [
     Fault(404, "NotAuthorizedOrNotFound", "Authorization failed", Forbidden, "404 NotAuthorizedOrNotFound"),
     Fault(409, "IncorrectState", "busy", Transient, "409 IncorrectState"),
     Fault(409, "Conflict", "in the way", Conflict, "409 Conflict: in the way"),
-    Fault(409, "InvalidatedRetryToken", "worn out", Conflict, "409 InvalidatedRetryToken"),
+    Fault(409, "InvalidatedRetryToken", "worn out", TokenWornOut, "409 InvalidatedRetryToken"),
     Fault(412, "NoEtagMatch", "changed", Transient, "412 NoEtagMatch"),
     Fault(429, "TooManyRequests", "Too many requests for the user", Throttled, "429 TooManyRequests"),
     Fault(500, "InternalError", "An internal error occurred.", Transient, "500 InternalError"),
