@@ -242,7 +242,7 @@ def applied(
             ]
         )
     kept = {one: Share(share.fields - found.changed - found.removed, share.time) for one, share in others.items()}
-    unchanged = before == wanted and not found.changed and not found.removed
+    unchanged = manager in shares and before == wanted and not found.changed and not found.removed
     kept[manager] = Share(wanted, shares[manager].time if unchanged else now)
     return merged, {one: share for one, share in kept.items() if share.fields}
 
