@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from ocifree_pipeline.assets.tailnet import links
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.capacity import Attempt, Place
 from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError
@@ -21,6 +22,7 @@ from ocifree_pipeline.record.facts import find_facts, materialize_command
 from ocifree_pipeline.record.foundation import NetworkFacts, ReservedIpsFacts
 from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, guide_of, hop_to, note_attempt
 from ocifree_pipeline.record.outcome import Outcome
+from ocifree_pipeline.record.tailnet import LINKS
 from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts
 from ocifree_pipeline.systems.guests import Greeting, kind_of
 
@@ -49,8 +51,8 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     if blueprint.declaration.access.tailscale.enabled:
         yield define_asset(
             blueprint,
-            "links/tailnet",
-            None,
+            LINKS,
+            links,
             group=GROUP,
             kinds={"tailscale"},
             deps=[f"machines/{machine.name}" for machine in blueprint.tailnet_machines],

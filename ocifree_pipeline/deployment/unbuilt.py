@@ -12,7 +12,6 @@ from types import MappingProxyType
 
 UNBUILT: Mapping[str, str] = MappingProxyType(
     {
-        "links/tailnet": "the Tailscale client",
         "proxmox/*": "the Proxmox client",
         "proxmox/*:*": "the Proxmox client",
         "talos/vm_*": "the Proxmox client",
