@@ -286,6 +286,8 @@ def _run(client: paramiko.SSHClient, hop: Hop, command: str, timeout: float, giv
         reader.join(_left(deadline))
         if not channel.status_event.wait(_left(deadline)):
             raise TimeoutError
+        if channel.exit_status < 0:
+            raise EOFError("it ended before the command had a status")
         return Result(
             channel.exit_status, output.decode("utf-8", "replace"), b"".join(errors).decode("utf-8", "replace")
         )

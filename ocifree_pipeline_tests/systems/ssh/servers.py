@@ -17,6 +17,8 @@ import asyncssh
 from ocifree_pipeline.systems.ssh.host_keys import HostKey, fingerprint_of
 
 Made = TypeVar("Made")
+DIE = "die"
+"""A command in the middle of which the machine dies."""
 
 
 @dataclass
@@ -103,6 +105,9 @@ class Server:
 
 
 async def _shell(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    if process.command == DIE:
+        process.channel.get_connection().abort()
+        return
     child = await asyncio.create_subprocess_shell(
         process.command or "true", stdin=-1, stdout=-1, stderr=-1, start_new_session=True
     )

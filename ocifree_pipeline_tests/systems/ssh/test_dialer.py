@@ -16,7 +16,7 @@ from ocifree_pipeline.deployment.errors import AuthFailed, NotVerified, OcifreeE
 from ocifree_pipeline.systems.ssh.dialer import Dialer, Hop, HostKeyChanged, HostKeyUnknown
 from ocifree_pipeline.systems.ssh.host_keys import HostKeys
 from ocifree_pipeline.systems.ssh.reach import proxy_for
-from ocifree_pipeline_tests.systems.ssh.servers import Network, Server, network
+from ocifree_pipeline_tests.systems.ssh.servers import DIE, Network, Server, network
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,11 @@ def test_status_and_both_outputs_come_back_however_long(dialer: Dialer, server: 
     assert (result.exit, len(result.stdout), len(result.stderr)) == (7, 3_000_000, 3_000_000)
     with pytest.raises(NotVerified, match="status 7"):
         result.checked("fill both pipes")
+
+
+def test_a_machine_that_dies_meanwhile_has_said_nothing(dialer: Dialer, server: Server) -> None:
+    with pytest.raises(Transient, match="the connection broke"):
+        dialer.run(hop(server), [DIE], trusted=frozenset({server.fingerprint}))
 
 
 def test_a_command_that_never_ends_is_left(dialer: Dialer, server: Server) -> None:
