@@ -17,7 +17,7 @@ from typing import Literal
 from ocifree_pipeline.systems.kube import inventory
 from ocifree_pipeline.systems.kube.api import MANAGER, Api, Resource
 from ocifree_pipeline.systems.kube.differences import differences
-from ocifree_pipeline.systems.kube.objects import DEFINITION, Object, Ref, at, is_of, ordered, ref_of
+from ocifree_pipeline.systems.kube.objects import DEFINITION, Object, Ref, at, is_of, labelled, ordered, ref_of
 from ocifree_pipeline.systems.kube.readiness import State, state_of, tells
 from ocifree_pipeline.systems.oci.waiting import Clock, Pause, wait_for
 
@@ -78,7 +78,7 @@ class Plan:
 
 def plan_for(api: Api, part: str, objects: Iterable[Object]) -> Plan:
     """Reads and rehearses; changes nothing."""
-    wanted = tuple(ordered(objects))
+    wanted = tuple(labelled(thing, part) for thing in ordered(objects))
     recorded = inventory.read(api, part)
     brought = {(at(thing, "spec.group"), at(thing, "spec.names.kind")) for thing in wanted if is_of(thing, DEFINITION)}
     changes = [change for thing in wanted if (change := _compared(api, thing, brought)) is not None]

@@ -13,6 +13,7 @@ Object = Mapping[str, Any]
 CORE = ""
 DEFINITION = ("apiextensions.k8s.io", "CustomResourceDefinition")
 NAMESPACE = (CORE, "Namespace")
+PART_LABEL = "ocifree/part"
 
 # What others need comes first: the rest fails without its definition or its namespace, and pods without the rest.
 _ORDER: tuple[tuple[str, str], ...] = (
@@ -79,6 +80,13 @@ def require_distinct(objects: Iterable[Object], part: str) -> None:
                 fix="keep one of the two",
             )
         seen.add(ref)
+
+
+def labelled(thing: Object, part: str) -> Object:
+    """With the label by which people find what we brought: `kubectl get all --selector ocifree/part=gateway`."""
+    metadata = dict(thing["metadata"])
+    metadata["labels"] = {**(metadata.get("labels") or {}), PART_LABEL: part}
+    return {**thing, "metadata": metadata}
 
 
 def at(thing: Object, path: str, default: Any = None) -> Any:
