@@ -11,7 +11,10 @@ state of its boot volume (``volume.hidden["guest"]``), so both survive a snapsho
 for an address. A kind of guest is one ``Backend`` (see ``backend``).
 """
 
+from ocifree_pipeline.sandbox.machines import linux as _linux  # its transitions must be known to every world
 from ocifree_pipeline.sandbox.machines.power import boot, halt
 from ocifree_pipeline.sandbox.machines.reach import Reached, address_of, close, find
 
 __all__ = ["Reached", "address_of", "boot", "close", "find", "halt"]
+
+del _linux

@@ -33,16 +33,25 @@ class Linux:
             machine.print(*host_keys.announcement(machine))
         machine.guest["nft"] = {}
         interfaces.reload(machine)
+        if "pve-manager" in machine.guest["packages"]:
+            from ocifree_pipeline.sandbox.proxmox import nodes
+
+            nodes.come_up(machine)
         terminal = "ttyAMA0" if machine.architecture == "aarch64" else "ttyS0"
         machine.print(
             f"{system.pretty_name} {machine.guest['hostname']} {terminal}", f"{machine.guest['hostname']} login: "
         )
         machine.world.clock.later(CLOUD_INIT_SECONDS, "machine.cloud_init", key=machine.key)
 
-    def ports(self, _machine: Computer) -> Mapping[int, Serve]:
+    def ports(self, machine: Computer) -> Mapping[int, Serve]:
         from ocifree_pipeline.sandbox.machines import ssh
 
-        return {SSH: ssh.serve}
+        found: dict[int, Serve] = {SSH: ssh.serve}
+        if "pve" in machine.guest:
+            from ocifree_pipeline.sandbox.proxmox import daemons
+
+            found |= daemons.ports(machine)
+        return found
 
 
 def run_as_root(machine: Computer, line: str) -> tuple[int, str]:

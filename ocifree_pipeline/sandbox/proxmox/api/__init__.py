@@ -1,0 +1,1 @@
+"""Methods of the API, one module for each part of its tree."""
