@@ -10,7 +10,7 @@ from ocifree_pipeline.systems.proxmox.api import Api
 LOCAL = "local"
 IMAGE = "import"
 TEMPLATE = "vztmpl"
-FOR_GUESTS = (IMAGE, "snippets", TEMPLATE)
+FOR_GUESTS = (IMAGE, "rootdir", "snippets", TEMPLATE)
 FETCH_SECONDS = 1800.0
 
 
