@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ocifree_pipeline.record.definition import Step, Verdict
+from ocifree_pipeline.record.outcome import Scalar
 from ocifree_pipeline.record.proxmox import CLUSTER, ClusterFacts, api_of, nodes_of
 from ocifree_pipeline.systems.proxmox.membership import doubts, view_of
 
@@ -45,6 +48,8 @@ def live_migration(step: Step) -> Verdict:
     with api_of(step) as api:
         trips = migration.rehearse(api, probe, step.say)
     slowest = max(trip.seconds for trip in trips)
-    rows = tuple({"from": trip.source, "to": trip.target, "seconds": trip.seconds} for trip in trips)
+    rows: tuple[Mapping[str, Scalar], ...] = tuple(
+        {"from": trip.source, "to": trip.target, "seconds": trip.seconds} for trip in trips
+    )
     said = f"there and back while it ran, the slower way in {slowest:.0f} s"
     return Verdict(slowest < MOST_SECONDS, said, {"seconds": slowest}, rows, warn=True)
