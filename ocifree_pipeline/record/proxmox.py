@@ -11,7 +11,7 @@ from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, hop_to, host_name, key_of
 from ocifree_pipeline.record.outcome import Facts
-from ocifree_pipeline.record.talos import gateway_of
+from ocifree_pipeline.record.talos import gateway_of, guest_address
 from ocifree_pipeline.systems.proxmox.api import Api, Token, session
 from ocifree_pipeline.systems.proxmox.network import Wanted, link_of, mtu_for
 from ocifree_pipeline.systems.proxmox.node import Node, as_root
@@ -78,9 +78,16 @@ def wanted_network(step: Step, nodes: Sequence[Node]) -> list[Wanted]:
             inside=(declared.vcn_cidr,),
             vni=declared.vxlan.vni,
             mtu=mtu,
+            entrance=_entrance(step) if number == 1 else None,
         )
         for number, node in enumerate(nodes, start=1)
     ]
+
+
+def _entrance(step: Step) -> IPv4Address | None:
+    """The guest behind the gateway, on the node to which the reserved address leads."""
+    declaration = step.blueprint.declaration
+    return guest_address(declaration.network.guests, 1).address.ip if declaration.kubernetes.gateway.enabled else None
 
 
 @contextmanager

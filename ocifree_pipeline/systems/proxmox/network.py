@@ -26,6 +26,7 @@ TABLE = "ocifree_guests"
 PORT = 4789
 OVERHEAD = 50
 INTERNET_MSS = 1400
+WEB_PORTS = (80, 443)
 REACHED_SECONDS = 60.0
 
 
@@ -39,7 +40,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How it shall be on one node. `gateway` is the node's address on the bridge, `peers` are the other nodes."""
+    """How it shall be on one node. `gateway` is the node's address on the bridge, `peers` are the other nodes.
+
+    `entrance` is the guest that answers what the internet asks this node; Oracle has translated the reserved address to
+    the node's own by then.
+    """
 
     gateway: IPv4Interface
     own: IPv4Address
@@ -47,6 +52,7 @@ class Wanted:
     inside: tuple[IPv4Network, ...]
     vni: int
     mtu: int
+    entrance: IPv4Address | None = None
 
     @property
     def files(self) -> dict[str, str]:
@@ -100,8 +106,11 @@ def differences(node: Node, wanted: Wanted) -> tuple[str, ...]:
         found.append(f"{BRIDGE} carries {bridge['mtu']} bytes instead of {wanted.mtu}")
     if node.run(["sysctl", "-n", "net.ipv4.ip_forward"]).stdout.strip() != "1":
         found.append("packets are not forwarded")
-    if "masquerade" not in node.run(["nft", "list", "table", "ip", TABLE]).stdout:
+    table = node.run(["nft", "list", "table", "ip", TABLE]).stdout
+    if "masquerade" not in table:
         found.append("addresses of guests are not translated")
+    if wanted.entrance is not None and f"dnat to {wanted.entrance}\n" not in table:
+        found.append(f"requests from the internet do not go to {wanted.entrance}")
     return tuple(found)
 
 
@@ -176,7 +185,20 @@ def _translation(wanted: Wanted) -> str:
         f"    ip saddr {guests} ip daddr != {{ {guests}, {inside} }} tcp flags syn tcp option maxseg size set "
         f"{INTERNET_MSS}\n"
         "  }\n"
+        f"{_entrance(wanted)}"
         "}\n"
+    )
+
+
+def _entrance(wanted: Wanted) -> str:
+    if wanted.entrance is None:
+        return ""
+    ports = ", ".join(map(str, WEB_PORTS))
+    return (
+        "  chain in {\n"
+        "    type nat hook prerouting priority dstnat; policy accept;\n"
+        f"    ip daddr {wanted.own} tcp dport {{ {ports} }} dnat to {wanted.entrance}\n"
+        "  }\n"
     )
 
 

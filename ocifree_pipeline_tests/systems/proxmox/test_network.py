@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
@@ -54,6 +55,14 @@ def test_guests_are_translated_on_the_way_out_and_not_among_themselves() -> None
         "reading it twice changes nothing"
     )
     assert "ip saddr 10.20.0.0/16 ip daddr != 10.20.0.0/16 masquerade" in lines
+
+
+def test_only_what_the_internet_asks_for_web_goes_to_the_guest_of_the_entrance() -> None:
+    lines = [
+        line.strip() for line in replace(wanted(), entrance=IPv4Address("10.20.1.10")).files[TRANSLATION].splitlines()
+    ]
+    assert "ip daddr 10.0.1.12 tcp dport { 80, 443 } dnat to 10.20.1.10" in lines
+    assert not [line for line in wanted().files[TRANSLATION].splitlines() if "dnat" in line]
 
 
 @pytest.mark.parametrize(
