@@ -224,6 +224,9 @@ def _load_chain(context: ssl.SSLContext, credentials: Credentials) -> None:
 
 def _untrusted(doing: str, host: str, error: Exception) -> Exception:
     why = _words(error)
+    if "EOF" in why:
+        # A way through the bastion that leads nowhere ends like this: nobody has shown a certificate.
+        return Transient(f"{doing}: no answer", why=why, fix="the API server may be starting; try again in a minute")
     if "alert" in why.lower():
         return AuthFailed(
             f"{doing}: the cluster refuses our certificate",
