@@ -73,7 +73,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             platform_gateway.gateway,
             group=GROUP,
             kinds={"cilium", "kubernetes"},
-            deps=["platform/flux", "oci/reserved_ips"],
+            deps=["platform/flux", "oci/reserved_ips", *(["proxmox/network"] if blueprint.plan.guests else [])],
             describe="Gateway API through Cilium on the reserved ingress address, with a sample route that is called.",
         )
     if kubernetes.tailscale_operator.enabled:
