@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ocifree_pipeline.assets.cluster import materialize_cluster, materialize_kubeconfig
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.record.definition import Body, Step, define_asset
 from ocifree_pipeline.record.facts import find_facts
@@ -61,7 +62,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     yield define_asset(
         blueprint,
         "talos/cluster",
-        None,
+        materialize_cluster,
         group=GROUP,
         kinds={"talos", "kubernetes"},
         deps=[f"talos/vm_{n}" if on_proxmox else f"machines/ampere_{n}" for n in nodes],
@@ -70,7 +71,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     yield define_asset(
         blueprint,
         "talos/kubeconfig",
-        None,
+        materialize_kubeconfig,
         group=GROUP,
         kinds={"kubernetes"},
         deps=["talos/cluster"],

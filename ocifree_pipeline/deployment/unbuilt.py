@@ -12,13 +12,12 @@ from types import MappingProxyType
 
 UNBUILT: Mapping[str, str] = MappingProxyType(
     {
-        "proxmox/*": "the Proxmox client",
-        "proxmox/*:*": "the Proxmox client",
+        "proxmox/ceph": "the Ceph client",
+        "proxmox/ceph_pool": "the Ceph client",
+        "proxmox/ceph*:*": "the Ceph client",
+        "proxmox/tailscale_lxc_*": "the Proxmox client",
+        "proxmox/cluster:*": "the Proxmox client",
         "talos/vm_*": "the Proxmox client",
-        "talos/cluster": "the Talos client",
-        "talos/cluster:*": "the Talos client",
-        "talos/kubeconfig": "the Talos client",
-        "talos/kubeconfig:*": "the Talos client",
         "monitoring/*": "the Grafana Cloud client",
         "monitoring/*:*": "the Grafana Cloud client",
         "assurance/etcd_backup": "the etcd snapshot",

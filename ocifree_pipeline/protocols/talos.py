@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
+from threading import Lock
 from typing import Any
 
 EMPTY = "google.protobuf.Empty"
@@ -267,6 +268,7 @@ _SCALARS = {"bytes": 12, "bool": 8, "int32": 5, "int64": 3, "string": 9, "uint32
 """The numbers that protobuf itself gives to its types."""
 _MESSAGE = 11
 _SINGLE, _REPEATED = 1, 3
+_MAKING = Lock()
 
 
 def message(name: str) -> Any:
@@ -275,7 +277,9 @@ def message(name: str) -> Any:
         from google.protobuf.empty_pb2 import Empty
 
         return Empty
-    return _classes()[name]
+    # Two threads that come first at once would make two classes of each, and neither takes the other's messages.
+    with _MAKING:
+        return _classes()[name]
 
 
 @cache

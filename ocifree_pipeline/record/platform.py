@@ -104,10 +104,10 @@ def cluster_api(step: Step) -> Iterator[Api]:
         )
     credentials = credentials_of(vault.get(KUBECONFIG))
     with ExitStack() as stack:
-        yield _first_that_answers(step, credentials, stack)
+        yield first_that_answers(step, credentials, stack)
 
 
-def _first_that_answers(step: Step, credentials: Any, stack: ExitStack) -> Api:
+def first_that_answers(step: Step, credentials: Any, stack: ExitStack) -> Api:
     from ocifree_pipeline.systems.kube.api import api_at
     from ocifree_pipeline.systems.ssh.forward import forwarded
 

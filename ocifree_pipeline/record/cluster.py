@@ -1,0 +1,203 @@
+"""Facts of the cluster itself, the way to its nodes, and its kubeconfig. What the nodes are is in `record.talos`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from ocifree_pipeline.deployment.errors import AuthFailed, Refused
+from ocifree_pipeline.deployment.plan import Topology
+from ocifree_pipeline.record.definition import Step
+from ocifree_pipeline.record.machines import InstanceFacts, key_of
+from ocifree_pipeline.record.outcome import Facts
+from ocifree_pipeline.record.talos import MachineConfigFacts, config_key, guest_address, kept_bundle, now
+from ocifree_pipeline.record.ways import way_to
+from ocifree_pipeline.systems.durable import make_durable
+from ocifree_pipeline.systems.talos.nodes import Role
+
+if TYPE_CHECKING:
+    from ocifree_pipeline.systems.talos.client import Talos
+    from ocifree_pipeline.systems.talos.cluster import Nodes, Place
+    from ocifree_pipeline.systems.talos.trust import Trust
+
+CLUSTER, KUBECONFIG = "talos/cluster", "talos/kubeconfig"
+NODE_SECONDS: Mapping[Topology, float] = {"talos-native": 600.0, "proxmox-ceph": 2400.0}
+"""From a machine that answers to an API that lets us in. Emulated guests take several times as long."""
+ETCD_SECONDS: Mapping[Topology, float] = {"talos-native": 900.0, "proxmox-ceph": 3600.0}
+"""From bootstrap to a Kubernetes API that is ready: etcd, the images of the control plane, its start."""
+SESSION = timedelta(hours=12)
+"""How long the certificate is good that we talk to Talos with. It is made anew each time, and kept nowhere."""
+RENEW_DAYS = 30
+
+
+class ClusterFacts(Facts):
+    """talos/cluster: `members` are those of etcd, by the names of their nodes."""
+
+    name: str
+    endpoint: str
+    talos_version: str
+    kubernetes_version: str
+    nodes: tuple[str, ...]
+    members: dict[str, str]
+
+
+class KubeconfigFacts(Facts):
+    """talos/kubeconfig: the file is for people, the vault for assets; both hold the same."""
+
+    file: str
+    vault: str
+    server: str
+    expires: datetime
+
+
+# nodes ----------------------------------------------------------------------------------------------------------------
+
+
+def nodes_of(step: Step) -> Nodes:
+    """All nodes of the plan; what is asked of them is asked as an administrator of the cluster."""
+    from ocifree_pipeline.systems.talos.cluster import Nodes
+
+    trust = administrator(step)
+    places = places_of(step)
+
+    @contextmanager
+    def open_node(place: Place) -> Iterator[Talos]:
+        from ocifree_pipeline.systems.talos.client import talos
+
+        dialer, host = way_to(step, place.number)
+        with talos(dialer, host, trust, server_name=place.address, node=place.hostname) as opened:
+            yield opened
+
+    return Nodes(places, open_node)
+
+
+def places_of(step: Step) -> tuple[Place, ...]:
+    from ocifree_pipeline.systems.talos.cluster import Place
+
+    plan = step.blueprint.plan
+    on_guests = plan.topology != "talos-native"
+    numbers = range(1, len(plan.guests if on_guests else plan.ampere) + 1)
+    return tuple(Place(number, *_identity(step, number), _address(step, number)) for number in numbers)
+
+
+def _identity(step: Step, number: int) -> tuple[str, Role]:
+    facts = step.facts(config_key(number), MachineConfigFacts)
+    return facts.hostname, facts.role
+
+
+def _address(step: Step, number: int) -> str:
+    """The one that the node knows itself by, whatever address it is dialled at."""
+    plan = step.blueprint.plan
+    if plan.topology == "talos-native":
+        return step.facts(key_of(plan.ampere[number - 1]), InstanceFacts).private_ip
+    return str(guest_address(step.blueprint.declaration.network.guests, number).address.ip)
+
+
+def administrator(step: Step) -> Trust:
+    from ocifree_pipeline.systems.talos.certificates import new_client
+    from ocifree_pipeline.systems.talos.trust import as_administrator
+
+    bundle = kept_bundle(step)
+    return as_administrator(bundle.talos.certificate, new_client(bundle.talos, now(), valid=SESSION))
+
+
+def kept_configuration(step: Step, number: int) -> SecretStr:
+    """The text that talos/machine_config_<n> recorded, and no other."""
+    from ocifree_pipeline.systems.secrets.vault import vault_of
+    from ocifree_pipeline.systems.talos.configuration import digest_of
+
+    facts = step.facts(config_key(number), MachineConfigFacts)
+    text = vault_of(step.blueprint.declaration.name).get(facts.vault)
+    if digest_of(text) != facts.digest:
+        raise Refused(
+            f"the vault holds another configuration of {facts.hostname} than the record",
+            why="its digest differs",
+            fix=f"ocifree up --select '{config_key(number)}'",
+        )
+    return text
+
+
+def send_in_maintenance(step: Step, place: Place) -> bool:
+    """Configure a node that came up without a configuration, if its console vouches for it; whether it was so.
+
+    Anybody may configure such a node, and anybody may pretend to be one. So only the key is trusted whose fingerprint
+    the node printed on its console, which Oracle shows to the owner alone.
+    """
+    from ocifree_pipeline.systems.talos.client import talos
+    from ocifree_pipeline.systems.talos.trust import fingerprint_on, with_fingerprint
+
+    shown = fingerprint_on(_console(step, place))
+    if shown is None:
+        return False
+    step.say(f"{place.hostname} is in maintenance mode: send it its configuration")
+    dialer, host = way_to(step, place.number)
+    trust = with_fingerprint(shown)
+    with talos(dialer, host, trust, server_name=place.address, node=place.hostname) as opened:
+        opened.apply(kept_configuration(step, place.number))
+    return True
+
+
+def _console(step: Step, place: Place) -> str:
+    """What Oracle shows of an instance. The consoles of guests are not read."""
+    from ocifree_pipeline.record.foundation import NetworkFacts
+    from ocifree_pipeline.systems.oci.console_history import console_text
+    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
+    from ocifree_pipeline.systems.oci.session import session_for
+
+    plan, declaration = step.blueprint.plan, step.blueprint.declaration
+    if plan.topology != "talos-native":
+        return ""
+    machine = plan.ampere[place.number - 1]
+    instance = step.facts(key_of(machine), InstanceFacts).ocid
+    scope = Scope(session_for(declaration.site), declaration.name, step.facts("oci/network", NetworkFacts).compartment)
+    return console_text(scope, instance, machine.name)
+
+
+def let_in_or_configured(step: Step, nodes: Nodes, place: Place) -> str:
+    """The version that runs on a node that follows its configuration, which it is sent if it has none at all."""
+    from ocifree_pipeline.systems.talos.cluster import wait_until_configured
+
+    timeout = NODE_SECONDS[step.blueprint.plan.topology]
+    try:
+        return wait_until_configured(nodes, place, timeout=timeout).tag
+    except AuthFailed:
+        if not send_in_maintenance(step, place):
+            raise
+    return wait_until_configured(nodes, place, timeout=timeout).tag
+
+
+# kubeconfig -----------------------------------------------------------------------------------------------------------
+
+
+def kubeconfig_file(name: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Beside the history of the deployment."""
+    home = Path(environ.get("DAGSTER_HOME") or ".ocifree/dagster").resolve()
+    return home / "kubeconfig" / f"{name}.yaml"
+
+
+def write_private(file: Path, text: SecretStr) -> bool:
+    """Whether the file had to be written. Nobody but its owner reads it at any moment."""
+    content = text.get_secret_value().encode()
+    if file.is_file() and file.stat().st_mode & 0o077 == 0 and file.read_bytes() == content:
+        return False
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    half = file.with_name(file.name + ".new")
+    half.unlink(missing_ok=True)
+    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as target:
+        target.write(content)
+        target.flush()
+        os.fsync(target.fileno())
+    half.replace(file)
+    make_durable(file.parent)
+    return True
+
+
+def days_until(expires: datetime) -> int:
+    return (expires - now()).days
