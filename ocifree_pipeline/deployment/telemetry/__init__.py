@@ -1,0 +1,1 @@
+"""What is measured and what it costs: Alloy configuration, relabelling, series, budgets and alert rules. Pure."""
