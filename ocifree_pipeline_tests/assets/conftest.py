@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncssh
 import dagster as dg
@@ -23,6 +23,9 @@ from ocifree_pipeline.deployment.loading import parse
 from ocifree_pipeline.sandbox import snapshot
 from ocifree_pipeline.sandbox.profiles import Profile
 from ocifree_pipeline_tests.sandbox.harness import RunningSandbox, running
+
+if TYPE_CHECKING:
+    from ocifree_pipeline_tests.chaos.whole_graph import WholeGraph
 
 FOUNDATION = ["tenancy/limits", "tenancy/plan", "tenancy/guardrails", "oci/network", "oci/reserved_ips"]
 UBUNTU = {"operating_system": "Canonical Ubuntu", "version": "24.04"}
@@ -96,7 +99,7 @@ class Deployment:
         )
 
 
-def _write_key(folder: Path) -> tuple[Path, str]:
+def write_key(folder: Path) -> tuple[Path, str]:
     key = asyncssh.generate_private_key("ssh-ed25519", comment="test@example")
     path = folder / "id_ed25519"
     key.write_private_key(str(path))
@@ -119,7 +122,7 @@ class Ground:
         self._do(self.sandbox.sandbox.restore(self.snapshot))
         self.sandbox.faults.clear()
         self.sandbox.recorder.clear()
-        _enter(patch, self.sandbox, {**self.environ, "DAGSTER_HOME": str(home)})
+        enter(patch, self.sandbox, {**self.environ, "DAGSTER_HOME": str(home)})
         with dg.DagsterInstance.ephemeral() as instance:
             found = Deployment(self.sandbox, self.blueprint, instance)
             for key, facts in self.facts.items():
@@ -135,7 +138,7 @@ def _sandboxed(
     folder: Path, topology: str, profile: dict[str, Any]
 ) -> Iterator[tuple[RunningSandbox, Blueprint, dict[str, str]]]:
     """A sandbox, the blueprint of an example in it, and the variables that lead there."""
-    identity, public = _write_key(folder)
+    identity, public = write_key(folder)
     a1 = {"a1_ocpus": 4, "a1_memory_gb": 24} if topology == "proxmox-ceph" else {}
     (folder / "sandbox").mkdir(exist_ok=True)
     with running(folder / "sandbox", mode="manual", profile=Profile(**{"account": "payg", **a1, **profile})) as sandbox:
@@ -161,7 +164,7 @@ def _sandboxed(
 def deployment(folder: Path, patch: pytest.MonkeyPatch, *, topology: str, **profile: Any) -> Iterator[Deployment]:
     """A deployment of which nothing stands yet."""
     with _sandboxed(folder, topology, profile) as (sandbox, blueprint, environ):
-        _enter(patch, sandbox, {**environ, "DAGSTER_HOME": str(folder / "home")})
+        enter(patch, sandbox, {**environ, "DAGSTER_HOME": str(folder / "home")})
         with dg.DagsterInstance.ephemeral() as instance:
             yield Deployment(sandbox, blueprint, instance)
 
@@ -171,7 +174,7 @@ def ground(folder: Path, *, topology: str, **profile: Any) -> Iterator[Ground]:
     """The foundation, made by the real assets."""
     with _sandboxed(folder, topology, profile) as (sandbox, blueprint, environ):
         with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
-            _enter(patch, sandbox, {**environ, "DAGSTER_HOME": str(folder / "home")})
+            enter(patch, sandbox, {**environ, "DAGSTER_HOME": str(folder / "home")})
             first = Deployment(sandbox, blueprint, instance)
             made = [*FOUNDATION, "images/base_hardened_amd64"]
             first.materialize(*made)
@@ -187,7 +190,7 @@ def a1_image(ocid: str) -> dict[str, Any]:
     return {"ocid": ocid, "sha256": "0" * 64, "firmware": "UEFI_64", "shapes": ["VM.Standard.A1.Flex"]}
 
 
-def _enter(patch: pytest.MonkeyPatch, sandbox: RunningSandbox, environ: dict[str, str]) -> None:
+def enter(patch: pytest.MonkeyPatch, sandbox: RunningSandbox, environ: dict[str, str]) -> None:
     for name, value in environ.items():
         patch.setenv(name, value)
     patch.setattr(time, "sleep", _sleeping(sandbox, time.sleep))
@@ -216,3 +219,12 @@ def proxmox(_proxmox_ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Up to the network, with an image for A1 pretended."""
     with _proxmox_ground.again(tmp_path / "home", monkeypatch) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeGraph]:
+    """The whole graph of talos-native up to SSH, and every moment of it to go back to."""
+    from ocifree_pipeline_tests.chaos.whole_graph import whole_graph
+
+    with whole_graph(tmp_path_factory.mktemp("native"), "talos-native") as made:
+        yield made

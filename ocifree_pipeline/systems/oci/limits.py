@@ -85,7 +85,22 @@ def read_tenancy(session: Session, declaration: Declaration) -> Tenancy:
             fix=f"write `region: {home}` under `site` in the declaration",
         )
     limits, used = _limits_and_use(session, ads)
+    for ad in ads:
+        if A1_SHAPE not in _shapes_in(session, ad):
+            limits = _without_a1(limits, ad)
     return Tenancy(tenancy.name, home, ads, limits, used, _ours(session, declaration, ads))
+
+
+def _shapes_in(session: Session, ad: str) -> set[str]:
+    """A limit says how many, not whether: some domains, and some regions, have no A1 at all."""
+    compute = session.client("core.ComputeClient")
+    with told(f"list the shapes of {ad}"):
+        return {one.shape for one in every(compute.list_shapes, session.tenancy, availability_domain=ad)}
+
+
+def _without_a1(limits: Counts, ad: str) -> Counts:
+    none: dict[Resource, int] = {Resource.A1_OCPUS: 0, Resource.A1_MEMORY_GB: 0}
+    return Counts(limits.regional, {**limits.per_ad, ad: {**limits.per_ad.get(ad, {}), **none}})
 
 
 @contextmanager

@@ -34,14 +34,22 @@ class Session:
     def client(self, name: str) -> Any:
         """A client by module and class, such as `identity.IdentityClient`, without any retrying of its own."""
         if name not in self._clients:
+            import oci.exceptions
             import oci.retry
 
             module, _, kind = name.rpartition(".")
-            self._clients[name] = getattr(importlib.import_module(f"oci.{module}"), kind)(
-                self.config,
-                retry_strategy=oci.retry.NoneRetryStrategy(),
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-            )
+            try:
+                self._clients[name] = getattr(importlib.import_module(f"oci.{module}"), kind)(
+                    self.config,
+                    retry_strategy=oci.retry.NoneRetryStrategy(),
+                    timeout=(CONNECT_SECONDS, READ_SECONDS),
+                )
+            except oci.exceptions.InvalidPrivateKey as error:
+                raise AuthFailed(
+                    f"{self.config.get('key_file')} cannot be used to sign requests",
+                    why="it is no private key in PEM form, or `pass_phrase` is missing or wrong",
+                    fix="let `key_file` of the profile name the private half of an API key that Oracle's console lists",
+                ) from error
         return self._clients[name]
 
 
@@ -63,7 +71,7 @@ def session_for(site: Site) -> Session:
             why="the Oracle credentials are read from it",
             fix="make an API key in Oracle's console under Profile > API keys and save the file it shows",
         ) from error
-    except (oci.exceptions.ProfileNotFound, oci.exceptions.InvalidConfig, ValueError) as error:
+    except (oci.exceptions.ClientError, ValueError) as error:
         raise AuthFailed(
             f"{where} is not usable",
             why=str(error).splitlines()[0],
