@@ -31,7 +31,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     yield define_asset(
         blueprint,
         CLUSTER,
-        None,
+        _cluster,
         group=GROUP,
         kinds={"proxmox"},
         deps=[f"machines/{machine.name}" for machine in blueprint.plan.machines],
@@ -43,7 +43,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     yield define_asset(
         blueprint,
         NETWORK,
-        None,
+        _network,
         group=GROUP,
         kinds={"proxmox"},
         deps=[CLUSTER],

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ocifree_pipeline.checks import assurance, foundation, images, kubernetes, machines, platform, tenancy
+from ocifree_pipeline.checks import assurance, foundation, images, kubernetes, machines, platform, proxmox, tenancy
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.record.definition import Judge, define_check
 
@@ -25,9 +25,9 @@ _CHECKS: tuple[tuple[str, str, bool, str], ...] = (
     ("machines/{ampere}", "kvm", False, "Whether /dev/kvm exists, probed on the node."),
     ("machines/{ampere}", "never_recreated", False, "Still the instance that was claimed; capacity may never return."),
     ("proxmox/cluster", "quorate", True, "corosync has a majority and every member is online."),
-    ("proxmox/cluster", "live_migration", False, "A small machine moves online in under 2 minutes and back."),
     ("proxmox/ceph", "ceph_health", True, "Every placement group active and clean, every OSD up and in."),
     ("proxmox/ceph_pool", "usable_space", False, "The usable space is what the plan's arithmetic said."),
+    ("proxmox/ceph_pool", "live_migration", False, "A small machine moves online in under 2 minutes and back."),
     ("talos/secrets", "secrets_kept", True, "The vault holds the secrets that were recorded, and they are valid."),
     ("talos/cluster", "etcd_quorum", True, "etcd has a majority of its members."),
     ("talos/kubeconfig", "nodes_ready", True, "Every node is Ready, or waits for the pod network alone."),
@@ -61,6 +61,7 @@ _JUDGES: dict[str, Judge] = {
     "machines/{machine}:identity_unique": machines.identity_unique,
     "machines/{ampere}:kvm": machines.kvm,
     "machines/{ampere}:never_recreated": machines.never_recreated,
+    "proxmox/cluster:quorate": proxmox.quorate,
     "talos/secrets:secrets_kept": kubernetes.secrets_kept,
     "talos/cluster:etcd_quorum": kubernetes.etcd_quorum,
     "talos/kubeconfig:nodes_ready": kubernetes.nodes_ready,

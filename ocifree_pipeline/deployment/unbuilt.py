@@ -16,7 +16,6 @@ UNBUILT: Mapping[str, str] = MappingProxyType(
         "proxmox/ceph_pool": "the Ceph client",
         "proxmox/ceph*:*": "the Ceph client",
         "proxmox/tailscale_lxc_*": "the Proxmox client",
-        "proxmox/cluster:*": "the Proxmox client",
         "talos/vm_*": "the Proxmox client",
         "monitoring/*": "the Grafana Cloud client",
         "monitoring/*:*": "the Grafana Cloud client",
