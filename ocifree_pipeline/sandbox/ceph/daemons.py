@@ -178,12 +178,13 @@ def _peered(site: Site, group: Group, live: list[str]) -> float:
 
 def _recovered(site: Site, group: Group, targets: list[str]) -> float:
     """When the slowest of them is whole again: a short absence is made up from the log, a new home is filled."""
+    osds = site.shared["osds"]
+    source_since = min(osds[one]["backAt"] for one in group["whole"] if one in osds and osds[one]["up"])
     ends = []
     for one in targets:
-        osd = site.shared["osds"][one]
         if one in group["missed"]:
-            seconds = min(LOG_SECONDS + LOG_SECONDS_A_SECOND_AWAY * osd["away"], LONGEST_LOG_SECONDS)
-            ends.append(osd["backAt"] + seconds * site.pace)
+            seconds = min(LOG_SECONDS + LOG_SECONDS_A_SECOND_AWAY * osds[one]["away"], LONGEST_LOG_SECONDS)
+            ends.append(max(osds[one]["backAt"], source_since) + seconds * site.pace)
         else:
             ends.append(site.now + BACKFILL_SECONDS * site.pace)
     return float(max(ends))
