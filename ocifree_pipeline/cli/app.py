@@ -106,6 +106,18 @@ def verify(deployment: DeploymentFile = None, select: Selection = "*", as_json: 
 
 
 @app.command()
+def manifests(
+    folder: Annotated[Path, typer.Argument(help="A folder in a checkout of the repository that Flux follows.")],
+    deployment: DeploymentFile = None,
+    as_json: Json = False,
+) -> None:
+    """Write the platform's manifests for Flux to deliver: one folder a part, nothing else is touched."""
+    from ocifree_pipeline.cli.manifests import write_manifests
+
+    write_manifests(deployment, folder, as_json)
+
+
+@app.command()
 def capacity(
     deployment: DeploymentFile = None,
     watch: Annotated[

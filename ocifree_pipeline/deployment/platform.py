@@ -24,6 +24,21 @@ def manifest_values(blueprint: Blueprint, versions: Mapping[str, Any]) -> dict[s
     }
 
 
+def parts_for_flux(blueprint: Blueprint) -> tuple[str, ...]:
+    """The folders of manifests/ that Flux may deliver in our place. The others have to be there before it runs."""
+    kubernetes = blueprint.declaration.kubernetes
+    found = ["policies"]
+    if kubernetes.gateway.enabled:
+        found += ["gateway", "sample"]
+    if kubernetes.tailscale_operator.enabled:
+        found.append("tailscale_operator")
+    return tuple(found)
+
+
+def flux_delivers(blueprint: Blueprint, part: str) -> bool:
+    return blueprint.declaration.kubernetes.flux.delivers and part in parts_for_flux(blueprint)
+
+
 def kubernetes_nodes(blueprint: Blueprint) -> int:
     plan = blueprint.plan
     return len(plan.ampere) if plan.topology == "talos-native" else len(plan.guests)

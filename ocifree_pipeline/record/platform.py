@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing, Transient
 from ocifree_pipeline.deployment.plan import Topology
-from ocifree_pipeline.deployment.platform import kubernetes_nodes, manifest_values
+from ocifree_pipeline.deployment.platform import flux_delivers, kubernetes_nodes, manifest_values
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.facts import materialize_command
 from ocifree_pipeline.record.outcome import Facts
@@ -159,6 +159,8 @@ def deliver(
     from ocifree_pipeline.systems.kube import delivery
 
     rendered = rendered_part(step, part, more)
+    if flux_delivers(step.blueprint, part):
+        return _synced(step, api, part, rendered, secrets)
     objects = (*rendered, *secrets)
     plan = delivery.plan_for(api, part, objects)
     for line in plan.lines:
@@ -170,6 +172,20 @@ def deliver(
     if wait:
         delivery.wait_until_ready(api, objects, step.say, timeout=patience(step))
     return Delivered(tuple(lines), objects, digest_of(rendered))
+
+
+def _synced(step: Step, api: Api, part: str, rendered: tuple[Object, ...], secrets: Sequence[Object]) -> Delivered:
+    """Flux brings the objects from the repository; secrets are no part of it, and come from us."""
+    from ocifree_pipeline.systems.kube import delivery, synced
+    from ocifree_pipeline.systems.kube.objects import NAMESPACE, is_of
+
+    spaces = [thing for thing in rendered if is_of(thing, NAMESPACE)]
+    if secrets:
+        delivery.wait_until_ready(api, spaces, step.say, timeout=patience(step))
+    plan = delivery.plan_for(api, f"{part}_secrets", secrets)
+    delivery.apply(api, plan, step.say)
+    synced.wait_until_synced(api, part, rendered, step.say, timeout=patience(step))
+    return Delivered(plan.lines, (*rendered, *secrets), digest_of(rendered))
 
 
 def rendered_part(step: Step, part: str, more: Mapping[str, Any] | None = None) -> tuple[Object, ...]:

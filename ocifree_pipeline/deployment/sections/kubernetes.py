@@ -67,7 +67,9 @@ class Ccm(Section):
     """Oracle's cloud controller manager."""
 
     enabled: bool = Field(
-        False, description="Whether services of type LoadBalancer get the one free 10 Mbps load balancer."
+        False,
+        description="Whether services of type LoadBalancer get the one free 10 Mbps load balancer. Native nodes only: "
+        "Oracle's controller knows no guests.",
     )
 
 
@@ -104,9 +106,23 @@ class Flux(Section):
     credentials: SecretRef | None = Field(
         None, description="Reference to a deploy key or token, if the repository is private."
     )
+    delivers: bool = Field(
+        False,
+        description="Whether Flux also delivers the platform's own manifests, which `ocifree manifests` writes into a "
+        "checkout of the repository. Otherwise they are applied directly.",
+    )
 
     @model_validator(mode="after")
     def _knows_what_to_follow(self) -> Flux:
+        if self.delivers and not self.enabled:
+            raise refuse(
+                Objection(
+                    "Flux delivers nothing while it follows no repository",
+                    "set enabled: true and name the repository, or write delivers: false",
+                    at=("delivers",),
+                    involves=(("enabled",),),
+                )
+            )
         if self.enabled and self.repository is None:
             raise refuse(
                 Objection(

@@ -93,12 +93,19 @@ class Api:
             if not after:
                 return found
 
-    def apply(self, resource: Resource, thing: Object, *, dry_run: bool = False) -> Object:
+    def apply(self, resource: Resource, thing: Object) -> Object:
         """Server-side apply as `ocifree`. What another manager has set is never taken from it."""
+        query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+        return self._apply(resource, thing, "apply", query)
+
+    def rehearse(self, resource: Resource, thing: Object, *, whoever_manages: bool = False) -> Object:
+        """What applying would give; nothing is changed. The fields of other managers stop it, unless they shall not."""
+        query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "dryRun": "All"}
+        return self._apply(resource, thing, "compare", query | ({"force": "true"} if whoever_manages else {}))
+
+    def _apply(self, resource: Resource, thing: Object, verb: str, query: Mapping[str, str]) -> Object:
         ref = ref_of(thing)
-        query = {"fieldManager": MANAGER, "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
-        doing = f"{'compare' if dry_run else 'apply'} {ref}"
-        return self._call("PATCH", resource.path(ref), doing, query=query, body=thing, content=_APPLY) or {}
+        return self._call("PATCH", resource.path(ref), f"{verb} {ref}", query=query, body=thing, content=_APPLY) or {}
 
     def annotate(self, resource: Resource, ref: Ref, notes: Mapping[str, str]) -> None:
         body: Object = {"metadata": {"annotations": dict(notes)}}

@@ -210,7 +210,7 @@ def _compared(api: Api, thing: Object, brought: set[tuple[object, object]]) -> C
     live = api.get(resource, ref)
     if live is None:
         return Change("create", ref)
-    fields = differences(live, api.apply(resource, thing, dry_run=True))
+    fields = differences(live, api.rehearse(resource, thing))
     return Change("change", ref, fields) if fields else None
 
 

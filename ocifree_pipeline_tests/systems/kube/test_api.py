@@ -65,7 +65,7 @@ def test_lists_come_page_by_page(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_rehearsal_leaves_nothing(lab: Lab) -> None:
     resource = lab.api.require("v1", "ConfigMap")
-    rehearsed = lab.api.apply(resource, config_map("new", a="b"), dry_run=True)
+    rehearsed = lab.api.rehearse(resource, config_map("new", a="b"))
     assert rehearsed["data"] == {"a": "b"}
     assert lab.api.get(resource, Ref("", "ConfigMap", "default", "new")) is None
     assert lab.writes() == []
