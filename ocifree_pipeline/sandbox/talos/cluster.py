@@ -67,7 +67,14 @@ def _may_join(node: Node) -> Etcd | None:
     settings = node.settings
     if settings is None or not node.is_running or not settings.is_control_plane or node.disk.get("etcd"):
         return None
-    return next((one for one in etcds.of_identity(node.world, settings.identity) if one.has_quorum), None)
+    found = next((one for one in etcds.of_identity(node.world, settings.identity) if one.has_quorum), None)
+    if found is None or not any(one["address"] == node.address for one in found.members.values()):
+        return found
+    # A disk that was wiped: the member of its address is known, and its data are gone.
+    if not node.disk.get("told"):
+        node.disk["told"] = True
+        node.say(f"etcd: a member with the address {node.address} has already been bootstrapped; remove it first")
+    return None
 
 
 @transition("talos.etcd")

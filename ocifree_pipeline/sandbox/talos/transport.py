@@ -154,4 +154,9 @@ async def _greet(
             incoming.write(data)
         except ssl.SSLError:
             await loop.sock_sendall(connection, outgoing.read())
+            # Whoever is refused may have spoken already. Closed over unread words, a connection is reset, and the
+            # reason would be lost on the way.
+            connection.shutdown(socket.SHUT_WR)
+            while await loop.sock_recv(connection, BLOCK):
+                pass
             raise

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ocifree_pipeline_tests.sandbox.talos.lab import Lab, lab
+from ocifree_pipeline_tests.sandbox.talos.lab import Lab, Machine, apart, lab
+from ocifree_pipeline_tests.sandbox.talos_nodes import configuration
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,14 @@ def here(ground: Lab) -> Iterator[Lab]:
         yield ground
     finally:
         ground.clear()
+
+
+@pytest.fixture(scope="module")
+def shared(ground: Lab) -> Iterator[Machine]:
+    """A control plane for tests that leave it as it is."""
+    made = ground.machine(configuration(apart(), hostname="lab-shared"))
+    ground.machines.remove(made)
+    made.kept = apart()
+    yield made
+    ground.here.compute.terminate_instance(made.id)
+    ground.here.wait()

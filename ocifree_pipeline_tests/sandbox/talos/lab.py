@@ -23,6 +23,7 @@ from ocifree_pipeline_tests.conformance.computing import UEFI, Computing, comput
 from ocifree_pipeline_tests.sandbox.harness import running
 from ocifree_pipeline_tests.sandbox.talos_nodes import configuration, user_data
 
+ROOMY = Profile(account="payg", a1_ocpus=8, a1_memory_gb=48)
 API, KUBERNETES = 50000, 6443
 BOOT = 60
 SETTLED = 120
@@ -41,6 +42,12 @@ def stranger() -> Bundle:
     return new_bundle(datetime.now(UTC))
 
 
+@cache
+def apart() -> Bundle:
+    """For machines that must not join the clusters of other tests."""
+    return new_bundle(datetime.now(UTC))
+
+
 def trusting(kept: Bundle, role: str = ADMIN) -> Trust:
     return as_administrator(kept.talos.certificate, new_client(kept.talos, datetime.now(UTC), role=role))
 
@@ -52,6 +59,7 @@ class Machine:
     here: Computing
     id: str
     ip: str
+    kept: Bundle = field(default_factory=bundle, repr=False)
 
     def act(self, action: str) -> None:
         self.here.compute.instance_action(self.id, action)
@@ -70,7 +78,7 @@ class Machine:
     def spoken(self, trust: Trust | None = None) -> Iterator[Talos]:
         address = self.reached().address
         assert address is not None, self.reached().reason
-        with conversation(address, trust or trusting(bundle()), self.ip, f"node {self.ip}") as opened:
+        with conversation(address, trust or trusting(self.kept), self.ip, f"node {self.ip}") as opened:
             yield Talos(opened)
 
 
@@ -117,7 +125,7 @@ class Lab:
 
 @contextmanager
 def lab(directory: Path) -> Iterator[Lab]:
-    with running(directory / "sandbox", mode="manual", profile=Profile(account="payg")) as sandbox:
+    with running(directory / "sandbox", mode="manual", profile=ROOMY) as sandbox:
         here = computing(sandbox)
         disk = write_qcow2(directory / "disk.qcow2", ("aarch64",), label="META")
         yield Lab(here, here.import_image(here.upload(disk), launchMode="CUSTOM", launchOptions=UEFI))
