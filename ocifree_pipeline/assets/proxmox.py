@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ocifree_pipeline.assets import proxmox_ceph
 from ocifree_pipeline.deployment.blueprint import Blueprint
+from ocifree_pipeline.record.ceph import CEPH, POOL
 from ocifree_pipeline.record.definition import Step, define_asset
 from ocifree_pipeline.record.machines import dialer_for
 from ocifree_pipeline.record.outcome import Outcome
@@ -54,8 +56,8 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     )
     yield define_asset(
         blueprint,
-        "proxmox/ceph",
-        None,
+        CEPH,
+        proxmox_ceph.ceph,
         group=GROUP,
         kinds={"ceph", "proxmox"},
         deps=["proxmox/network"],
@@ -66,11 +68,11 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     )
     yield define_asset(
         blueprint,
-        "proxmox/ceph_pool",
-        None,
+        POOL,
+        proxmox_ceph.ceph_pool,
         group=GROUP,
         kinds={"ceph"},
-        deps=["proxmox/ceph"],
+        deps=[CEPH],
         describe=f"The pool for virtual machine disks. {blueprint.plan.ceph.how if blueprint.plan.ceph else ''}.",
     )
     if blueprint.declaration.access.tailscale.enabled:

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ocifree_pipeline.checks import assurance, foundation, images, kubernetes, machines, platform, proxmox, tenancy
+from ocifree_pipeline.checks import (
+    assurance,
+    foundation,
+    images,
+    kubernetes,
+    machines,
+    platform,
+    proxmox,
+    proxmox_ceph,
+    tenancy,
+)
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.record.definition import Judge, define_check
 
@@ -62,6 +72,8 @@ _JUDGES: dict[str, Judge] = {
     "machines/{ampere}:kvm": machines.kvm,
     "machines/{ampere}:never_recreated": machines.never_recreated,
     "proxmox/cluster:quorate": proxmox.quorate,
+    "proxmox/ceph:ceph_health": proxmox_ceph.ceph_health,
+    "proxmox/ceph_pool:usable_space": proxmox_ceph.usable_space,
     "talos/secrets:secrets_kept": kubernetes.secrets_kept,
     "talos/cluster:etcd_quorum": kubernetes.etcd_quorum,
     "talos/kubeconfig:nodes_ready": kubernetes.nodes_ready,

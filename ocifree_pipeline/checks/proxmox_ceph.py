@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ocifree_pipeline.record.ceph import CEPH, CephFacts, PoolFacts
+from ocifree_pipeline.record.ceph import CEPH, CephFacts, PoolFacts, witness
 from ocifree_pipeline.record.definition import Step, Verdict
-from ocifree_pipeline.record.proxmox import nodes_of
 
 SLACK = 0.03
 """What partition tables and Ceph's own records take of the planned space."""
@@ -16,8 +15,8 @@ def ceph_health(step: Step) -> Verdict:
     from ocifree_pipeline.systems.ceph.status import judge, read_status
 
     facts = step.facts(CEPH, CephFacts)
-    with nodes_of(step) as nodes:
-        status = read_status(nodes[0])
+    with witness(step) as node:
+        status = read_status(node)
     judgement = judge(status, monitors=len(facts.monitors), osds=len(facts.osds))
     groups = ", ".join(f"{count} {state}" for state, count in status.groups.items())
     counts = f"{len(status.in_quorum)} monitors, {status.up} of {status.osds} OSDs up, {groups or 'no groups'}"
@@ -34,8 +33,8 @@ def usable_space(step: Step) -> Verdict:
     from ocifree_pipeline.systems.ceph.space import read_space
 
     facts = step.facts(step.key, PoolFacts)
-    with nodes_of(step) as nodes:
-        space = read_space(nodes[0], facts.size)
+    with witness(step) as node:
+        space = read_space(node, facts.size)
     planned = step.blueprint.plan.ceph
     promised = planned.usable_gb if planned else 0
     enough = space.usable_gb >= promised * (1 - SLACK)

@@ -12,9 +12,7 @@ from types import MappingProxyType
 
 UNBUILT: Mapping[str, str] = MappingProxyType(
     {
-        "proxmox/ceph": "the Ceph client",
-        "proxmox/ceph_pool": "the Ceph client",
-        "proxmox/ceph*:*": "the Ceph client",
+        "proxmox/ceph_pool:live_migration": "the Proxmox client",
         "proxmox/tailscale_lxc_*": "the Proxmox client",
         "talos/vm_*": "the Proxmox client",
         "monitoring/*": "the Grafana Cloud client",
