@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from ocifree_pipeline.sandbox.kubernetes import access, custom, discovery, furniture, kinds, statuses, subresources
@@ -97,6 +98,34 @@ class Api:
                 spec = change.last["spec"]
                 self.store.drop_table(f"{spec['names']['plural']}.{spec['group']}")
 
+    def kind(self, api_version: str, kind: str) -> Kind | None:
+        return next((one for one in self.kinds() if (one.api_version, one.kind) == (api_version, kind)), None)
+
+    def dependents(self, uid: str) -> list[tuple[str, Tree]]:
+        return [
+            (place, tree)
+            for place, tree in self._everything()
+            if any(one["uid"] == uid for one in tree["metadata"].get("ownerReferences") or ())
+        ]
+
+    def inside(self, namespace: str) -> list[tuple[str, Tree]]:
+        return [(place, tree) for place, tree in self._everything() if tree["metadata"].get("namespace") == namespace]
+
+    def _everything(self) -> Iterator[tuple[str, Tree]]:
+        seen: set[str] = set()
+        for kind in self.kinds():
+            if kind.resource not in seen:
+                seen.add(kind.resource)
+                for tree in self.store.all(kind.resource):
+                    yield f"{kind.api_version}/{kind.plural}", tree
+
+    def as_account(self, namespace: str, name: str) -> Client:
+        user = User(
+            f"system:serviceaccount:{namespace}:{name}",
+            ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED),
+        )
+        return Client(partial(self._ask, user=user))
+
     # requests -------------------------------------------------------------------------------------------------------
 
     def answer(self, call: Call) -> Answer:
@@ -188,10 +217,19 @@ class Api:
             found = discovery.resource_list(self.kinds(), parts[1], parts[2])
         return Answer(200, found) if found is not None else NO_PAGE
 
-    def _ask(self, method: str, path: str, query: Mapping[str, str], body: Any, content_type: str) -> Tree:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any,
+        content_type: str,
+        *,
+        user: User = CONTROLLERS,
+    ) -> Tree:
         """How the controllers of the sandbox reach this API: without a network between."""
         given = {"fieldManager": CONTROLLERS.name.removeprefix("system:")} | dict(query)
-        found = self.answer(Call(method, path, CONTROLLERS, given, body, content_type))
+        found = self.answer(Call(method, path, user, given, body, content_type))
         if found.body is None:
             raise Refusal(found.status, "NotFound", found.text or "")
         return found.body

@@ -52,6 +52,20 @@ class Client:
         """A merge patch; ``sub`` is ``status`` for what only controllers say."""
         return self.ask("PATCH", path(resource, namespace, name, sub), {}, body, MERGE_PATCH)
 
+    def set_status(self, resource: str, tree: Tree, status: Tree) -> None:
+        """Say what is; nothing is written when that is known."""
+        if tree.get("status") == status:
+            return
+        metadata = tree["metadata"]
+        where = path(resource, metadata.get("namespace", ""), metadata["name"], "status")
+        self.ask("PUT", where, {}, tree | {"status": status}, JSON)
+
+    def ensure(self, resource: str, body: Tree) -> Tree:
+        """The object, created if it is missing."""
+        metadata = body["metadata"]
+        found = self.get(resource, metadata.get("namespace", ""), metadata["name"])
+        return self.create(resource, body) if found is None else found
+
     def apply(self, resource: str, body: Tree, manager: str, *, force: bool = True) -> Tree:
         metadata = body["metadata"]
         where = path(resource, metadata.get("namespace", ""), metadata["name"])

@@ -115,6 +115,13 @@ class Cluster:
     def manifest_problems(self) -> dict[str, str]:
         return {name: one["problem"] for name, one in self.state["manifests"].items() if one["problem"]}
 
+    def publish(self, url: str, commit: str, files: Mapping[str, str]) -> None:
+        """Let a Git repository hold these files, for Flux to fetch."""
+        self.state["repositories"][url] = {"commit": commit, "files": dict(files)}
+        for one in self.store.all("gitrepositories.source.toolkit.fluxcd.io"):
+            if one["spec"]["url"] == url:
+                self.runner.wake("gitrepositories", f"{one['metadata']['namespace']}/{one['metadata']['name']}")
+
     # who may speak --------------------------------------------------------------------------------------------------
 
     def trust_token(self, token: str, user: str, groups: Iterable[str] = ()) -> None:
@@ -161,6 +168,7 @@ def create(world: World, ident: str, settings: Settings | None = None) -> Cluste
             "tokens": {},
             "queue": [],
             "waking": {},
+            "repositories": {},
         }
     return find_existing(world, ident)
 

@@ -131,6 +131,8 @@ BUILTIN: tuple[Kind, ...] = (
         "admissionregistration.k8s.io",
         "v1",
         ("MutatingWebhookConfiguration", "mutatingwebhookconfigurations", "", ""),
+        ("ValidatingAdmissionPolicy", "validatingadmissionpolicies", "", "s"),
+        ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", "", ""),
         ("ValidatingWebhookConfiguration", "validatingwebhookconfigurations", "", ""),
     ),
     *_kinds("apiextensions.k8s.io", "v1", ("CustomResourceDefinition", "customresourcedefinitions", "crd crds", "s")),

@@ -16,12 +16,15 @@ from ocifree_pipeline.sandbox.clock import parse
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.kubernetes.api import Api
 from ocifree_pipeline.sandbox.kubernetes.client import Client
+from ocifree_pipeline.sandbox.kubernetes.kinds import Kind
 from ocifree_pipeline.sandbox.kubernetes.statuses import Refusal
 from ocifree_pipeline.sandbox.kubernetes.store import Change
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree
 from ocifree_pipeline.sandbox.world import World
 
 SERVICE = "kubernetes"
+EVERYTHING = "*"
+"""What a controller watches that wants to know of every object."""
 ROUNDS = 20_000
 RETRY_SECONDS = 5.0
 
@@ -41,14 +44,50 @@ class Here:
     immediate: bool
     strikes: Callable[[str], Rule | None]
     """The fault that strikes an operation, such as ``pull/example.com/image:1``."""
+    discovered: "Discovered"
+    timed: bool = True
+    """Whether time or somebody's hand woke the controller, and not a change: only then is a failure tried again."""
 
     def left(self, since: str, seconds: float) -> float:
         """How long it takes until ``seconds`` have passed; nothing takes time in immediate mode."""
         return 0.0 if self.immediate else max(0.0, seconds - (self.now - parse(since)).total_seconds())
 
+    def resource(self, api_version: str, kind: str) -> str | None:
+        """How the client calls a kind, such as ``apps/v1/deployments``; None when it is not served."""
+        found = self.discovered.kind(api_version, kind)
+        return None if found is None else f"{found.api_version}/{found.plural}"
+
+    def is_namespaced(self, api_version: str, kind: str) -> bool:
+        found = self.discovered.kind(api_version, kind)
+        return found is not None and found.namespaced
+
+    def dependents(self, uid: str) -> list[tuple[str, Tree]]:
+        """What names an object as its owner, each with its resource."""
+        return self.discovered.dependents(uid)
+
+    def inside(self, namespace: str) -> list[tuple[str, Tree]]:
+        """Everything in a namespace, each with its resource."""
+        return self.discovered.inside(namespace)
+
+    def as_account(self, namespace: str, name: str) -> Client:
+        """A client with the rights of a service account."""
+        return self.discovered.as_account(namespace, name)
+
     @property
     def stamp(self) -> str:
         return self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Discovered(Protocol):
+    """What a client finds out about the API before it works with it."""
+
+    def kind(self, api_version: str, kind: str) -> Kind | None: ...
+
+    def dependents(self, uid: str) -> list[tuple[str, Tree]]: ...
+
+    def inside(self, namespace: str) -> list[tuple[str, Tree]]: ...
+
+    def as_account(self, namespace: str, name: str) -> Client: ...
 
 
 class Controller(Protocol):
@@ -73,7 +112,7 @@ class Runner:
         self._api = api
         self._running = False
         self._controllers: dict[str, Controller] = {one.name: one for one in controllers.all_of_them()}
-        self._queue: dict[tuple[str, str], None] = dict.fromkeys((name, key) for name, key in state["queue"])
+        self._queue: dict[tuple[str, str], bool] = {(name, key): timed for name, key, timed in state["queue"]}
         self._interested: dict[str, list[tuple[str, Keys]]] = {}
         for name, controller in self._controllers.items():
             for resource, keys in controller.watches.items():
@@ -83,7 +122,7 @@ class Runner:
 
     def wake(self, controller: str, key: str) -> None:
         """Let a controller look at ``key``, and work at once unless somebody works already."""
-        self._enqueue(controller, key)
+        self._enqueue(controller, key, timed=True)
         self.run()
 
     def wake_all(self) -> None:
@@ -98,7 +137,7 @@ class Runner:
 
     def due(self, controller: str, key: str) -> None:
         self._state["waking"].pop(f"{controller} {key}", None)
-        self._enqueue(controller, key)
+        self._enqueue(controller, key, timed=True)
 
     def run(self) -> None:
         """Work until nothing is left. Does nothing when called by a controller's own writing."""
@@ -109,20 +148,20 @@ class Runner:
             for _ in range(ROUNDS):
                 if not self._queue:
                     return
-                (name, key), _ = next(iter(self._queue.items()))
+                (name, key), timed = next(iter(self._queue.items()))
                 del self._queue[name, key]
-                self._work(name, key)
+                self._work(name, key, timed=timed)
             logger.error("the controllers of %s find no end: %s", self._cluster, list(self._queue)[:5])
         finally:
             self._running = False
-            self._state["queue"] = [list(one) for one in self._queue]
+            self._state["queue"] = [[name, key, timed] for (name, key), timed in self._queue.items()]
 
-    def _work(self, name: str, key: str) -> None:
+    def _work(self, name: str, key: str, *, timed: bool) -> None:
         controller = self._controllers.get(name)
         if controller is None:
             return
         try:
-            again = controller.reconcile(self._here(), key)
+            again = controller.reconcile(self._here(timed=timed), key)
         except Refusal as refusal:
             logger.debug("controller %s at %s: %s", name, key, refusal)
             again = RETRY_SECONDS
@@ -138,14 +177,15 @@ class Runner:
 
     def _changed(self, change: Change) -> None:
         here = self._here()
-        for name, keys in self._interested.get(change.resource, ()):
-            for key in keys(here, change.last):
-                self._enqueue(name, key)
+        for resource in (change.resource, EVERYTHING):
+            for name, keys in self._interested.get(resource, ()):
+                for key in keys(here, change.last):
+                    self._enqueue(name, key)
 
-    def _enqueue(self, name: str, key: str) -> None:
-        self._queue[name, key] = None
+    def _enqueue(self, name: str, key: str, *, timed: bool = False) -> None:
+        self._queue[name, key] = timed or self._queue.get((name, key), False)
 
-    def _here(self) -> Here:
+    def _here(self, *, timed: bool = False) -> Here:
         world = self._its_world()
         return Here(
             client=self._api.client,
@@ -153,6 +193,8 @@ class Runner:
             now=world.clock.now(),
             immediate=world.clock.mode == "immediate",
             strikes=lambda operation: instruments.strikes(world, SERVICE, operation),
+            discovered=self._api,
+            timed=timed,
         )
 
     def _its_world(self) -> World:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-import yaml
-
 from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.door.http import Handler, Request, Response
 from ocifree_pipeline.sandbox.faults import Rule
@@ -27,30 +25,13 @@ from ocifree_pipeline.sandbox.kubernetes.calls import (
 from ocifree_pipeline.sandbox.kubernetes.cluster import Cluster
 from ocifree_pipeline.sandbox.kubernetes.statuses import Refusal
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree
+from ocifree_pipeline.sandbox.kubernetes.yamls import load_yaml
 
 SERVICE = "kubernetes"
 BODY_BYTES = 3 * 1024 * 1024
 TICK_SECONDS = 0.25
 BOOKMARK_SECONDS = 60.0
 READS = frozenset({"GET", "HEAD"})
-
-
-class _YamlLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML as Kubernetes reads it: what looks like a date is a text."""
-
-
-_YamlLoader.yaml_implicit_resolvers = {
-    first: [one for one in known if one[0] != "tag:yaml.org,2002:timestamp"]
-    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def load_yaml(text: str | bytes) -> list[Any]:
-    """Every document of a stream; ValueError says what is no YAML."""
-    try:
-        return [one for one in yaml.load_all(text, Loader=_YamlLoader) if one is not None]
-    except yaml.YAMLError as error:
-        raise ValueError(f"error parsing YAML: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
