@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ocifree_pipeline.sandbox.kubernetes import schemas
 from ocifree_pipeline.sandbox.kubernetes.kinds import Kind, Scale
 from ocifree_pipeline.sandbox.kubernetes.statuses import Cause
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree, at
@@ -30,7 +31,7 @@ def kinds_of(definition: Tree) -> Iterable[Kind]:
             if scale
             else None,
             categories=tuple(names.get("categories") or ()),
-            custom=at(version, "schema", "openAPIV3Schema", default={}),
+            custom=schemas.custom(at(version, "schema", "openAPIV3Schema", default={})),
         )
 
 

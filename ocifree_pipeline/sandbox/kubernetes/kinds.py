@@ -1,7 +1,6 @@
 """The kinds that an API server brings with it. Custom resource definitions add theirs (see ``custom``)."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ocifree_pipeline.sandbox.kubernetes import schemas
 from ocifree_pipeline.sandbox.kubernetes.statuses import qualified
@@ -29,8 +28,8 @@ class Kind:
     status: bool = False
     scale: Scale | None = None
     categories: tuple[str, ...] = ()
-    custom: dict[str, Any] | None = field(default=None, hash=False, compare=False)
-    """The schema of a custom resource, as its definition carries it."""
+    custom: schemas.Node | None = field(default=None, hash=False, compare=False)
+    """The schema of a custom resource."""
 
     @property
     def resource(self) -> str:
@@ -45,9 +44,9 @@ class Kind:
         return self.kind.lower()
 
     @property
-    def schema(self) -> "schemas.Node":
+    def schema(self) -> schemas.Node:
         if self.custom is not None:
-            return schemas.custom(self.custom)
+            return self.custom
         return schemas.builtin(self.group, self.version, self.kind)
 
 

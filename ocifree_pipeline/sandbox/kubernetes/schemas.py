@@ -5,8 +5,7 @@ The schemas of the built-in kinds come with the package kubernetes-validate, whi
 
 import importlib.util
 import json
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,30 +18,28 @@ KEY_DEFAULTS = {"protocol": "TCP"}
 Shape = Literal["any", "scalar", "object", "map", "list"]
 
 
-@dataclass(frozen=True, slots=True)
 class Node:
-    """One place of a schema. ``root`` finds what a reference names."""
+    """One place of a schema. ``root`` finds what a reference names. What was worked out once is kept."""
 
-    raw: Tree = field(repr=False)
-    root: Tree = field(repr=False)
-    is_custom: bool = False
+    def __init__(self, raw: Tree, root: Tree, *, is_custom: bool = False) -> None:
+        self.raw = raw
+        self.root = root
+        self.is_custom = is_custom
+        self._children: dict[str, Node | None] = {}
 
-    @property
+    @cached_property
     def types(self) -> tuple[str, ...]:
         """The JSON types that fit; empty when any does."""
         if self.raw.get("x-kubernetes-int-or-string"):
             return ("integer", "string")
+        alternatives = [self.raw] if "type" in self.raw else [*self.raw.get("oneOf", ()), *self.raw.get("anyOf", ())]
         found: list[str] = []
-        for one in (
-            (self.raw, *self.raw.get("oneOf", ()), *self.raw.get("anyOf", ()))
-            if "type" not in self.raw
-            else (self.raw,)
-        ):
+        for one in alternatives:
             kind = one.get("type")
             found += [kind] if isinstance(kind, str) else list(kind or ())
         return tuple(dict.fromkeys(one for one in found if one != "null"))
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         if "properties" in self.raw:
             return "object"
@@ -53,14 +50,14 @@ class Node:
             return "map" if isinstance(self.raw.get("additionalProperties"), dict) else "any"
         return "scalar" if types else "any"
 
-    @property
+    @cached_property
     def is_open(self) -> bool:
         """Whether fields that the schema does not name are kept."""
         return bool(self.raw.get("x-kubernetes-preserve-unknown-fields")) or (
             "properties" not in self.raw and not isinstance(self.raw.get("additionalProperties"), dict)
         )
 
-    @property
+    @cached_property
     def is_atomic(self) -> bool:
         """Whether it is owned and replaced as a whole."""
         shape = self.shape
@@ -68,15 +65,15 @@ class Node:
             return self.list_type == "atomic"
         return shape in {"object", "map"} and self.raw.get("x-kubernetes-map-type") == "atomic"
 
-    @property
+    @cached_property
     def list_type(self) -> str:
         return str(self.raw.get("x-kubernetes-list-type", "atomic"))
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, ...]:
         return tuple(self.raw.get("x-kubernetes-list-map-keys", ()))
 
-    @property
+    @cached_property
     def merge_key(self) -> str:
         """By which a strategic merge patch finds entries of a list; empty when it replaces the list."""
         strategy = str(self.raw.get("x-kubernetes-patch-strategy", ""))
@@ -87,24 +84,30 @@ class Node:
         """A list of plain values to which a strategic merge patch adds."""
         return "merge" in str(self.raw.get("x-kubernetes-patch-strategy", "")).split(",") and not self.merge_key
 
-    @property
+    @cached_property
     def required(self) -> tuple[str, ...]:
         return tuple(self.raw.get("required", ()))
 
-    @property
+    @cached_property
     def fields(self) -> tuple[str, ...]:
         return tuple(self.raw.get("properties", ()))
 
     def child(self, name: str) -> "Node | None":
         """The schema of a member; None when the schema knows no such member."""
-        found = self.raw.get("properties", {}).get(name)
-        if found is None:
-            found = self.raw.get("additionalProperties")
-        if isinstance(found, dict):
-            return self._resolved(found)
-        return ANY if self.is_open else None
+        if name not in self._children:
+            found = self.raw.get("properties", {}).get(name)
+            # The members of a map are all alike, and may be many: only named ones are kept.
+            if found is None:
+                return self._unnamed
+            self._children[name] = self._resolved(found)
+        return self._children[name]
 
-    @property
+    @cached_property
+    def _unnamed(self) -> "Node | None":
+        found = self.raw.get("additionalProperties")
+        return self._resolved(found) if isinstance(found, dict) else ANY if self.is_open else None
+
+    @cached_property
     def items(self) -> "Node":
         found = self.raw.get("items")
         return self._resolved(found) if isinstance(found, dict) else ANY
@@ -129,15 +132,16 @@ class Node:
     def _resolved(self, raw: Tree) -> "Node":
         reference = raw.get("$ref")
         if reference is None:
-            return Node(raw, self.root, self.is_custom)
+            return Node(raw, self.root, is_custom=self.is_custom)
         beside = {name: value for name, value in raw.items() if name.startswith("x-kubernetes-")}
         target = self.root[reference.rpartition("/")[2]]
-        return Node(target | beside if beside else target, self.root, self.is_custom)
+        return Node(target | beside if beside else target, self.root, is_custom=self.is_custom)
 
 
 ANY = Node({}, {})
 
 
+@cache
 def builtin(group: str, version: str, kind: str) -> Node:
     """The schema of a built-in kind; ANY for the few that have none."""
     name = _index().get((group, version, kind))
@@ -148,10 +152,6 @@ def custom(schema: Tree) -> Node:
     """The schema of a custom resource, with the members that every object has."""
     raw = _embedded(schema)
     return Node(raw, _definitions(), is_custom=True)
-
-
-def object_meta() -> Node:
-    return Node(_definitions()[META], _definitions())
 
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
