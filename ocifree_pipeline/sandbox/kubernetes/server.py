@@ -10,14 +10,25 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
-from ocifree_pipeline.sandbox.door.http import Connection, Limits
+from ocifree_pipeline.sandbox.door.http import Connection, Handler, Limits, Response, error_response
 from ocifree_pipeline.sandbox.kubernetes.cluster import Cluster
 from ocifree_pipeline.sandbox.kubernetes.transport import Transport
 
 LIMITS = Limits(idle_seconds=600)
 BACKLOG = 512
+
+Answering = Callable[[Mapping[str, Any] | None], Handler]
+"""From the certificate that a client showed, if any, to who answers it."""
+Malformed = Callable[[int, str], Response]
+"""The answer to what is no HTTP."""
+
+
+def _unreadable(status: int, message: str) -> Response:
+    return error_response(status, "BadRequest", message)
 
 
 class Listening:
@@ -27,10 +38,15 @@ class Listening:
         self._server: asyncio.Server | None = None
         self._conversations: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def open(self, transport: Transport, listening: socket.socket, context: ssl.SSLContext | None) -> None:
-        self._server = await asyncio.start_server(
-            partial(self._accept, transport), sock=listening, ssl=context, backlog=BACKLOG
-        )
+    async def open(
+        self,
+        answering: Answering,
+        listening: socket.socket,
+        context: ssl.SSLContext | None,
+        malformed: Malformed = _unreadable,
+    ) -> None:
+        accept = partial(self._accept, answering, malformed)
+        self._server = await asyncio.start_server(accept, sock=listening, ssl=context, backlog=BACKLOG)
 
     def close(self) -> None:
         if self._server is not None:
@@ -46,9 +62,11 @@ class Listening:
             with contextlib.suppress(ConnectionError):
                 await self._server.wait_closed()
 
-    def _accept(self, transport: Transport, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = transport.handler(writer.get_extra_info("peercert"))
-        connection = Connection(reader, writer, handler, limits=LIMITS, secure=True, malformed=transport.malformed)
+    def _accept(
+        self, answering: Answering, malformed: Malformed, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        handler = answering(writer.get_extra_info("peercert"))
+        connection = Connection(reader, writer, handler, limits=LIMITS, secure=True, malformed=malformed)
         task = asyncio.get_running_loop().create_task(connection.serve())
         self._conversations[task] = writer
         task.add_done_callback(self._ended)
@@ -62,5 +80,6 @@ class Listening:
 async def serve(cluster: Cluster, listening: socket.socket, context: ssl.SSLContext) -> Listening:
     """Answer for ``cluster`` on a socket that listens already. ``close`` and ``wait_closed`` of the result end it."""
     opened = Listening()
-    await opened.open(Transport(cluster), listening, context)
+    transport = Transport(cluster)
+    await opened.open(transport.handler, listening, context, transport.malformed)
     return opened

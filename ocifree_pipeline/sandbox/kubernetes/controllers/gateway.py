@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ocifree_pipeline.sandbox.kubernetes.client import Client
 from ocifree_pipeline.sandbox.kubernetes.conditions import condition, is_true, key, split, with_conditions
 from ocifree_pipeline.sandbox.kubernetes.controllers import cilium
 from ocifree_pipeline.sandbox.kubernetes.running import Here, Keys
@@ -70,7 +71,7 @@ def _gateway(here: Here, tree: Tree) -> None:
     if not _is_ours(here, tree):
         return
     addresses = _addresses(here, tree)
-    routes = [one for one in here.client.list(ROUTES) if any(True for _ in attachments(here, one, tree))]
+    routes = [one for one in here.client.list(ROUTES) if any(True for _ in attachments(here.client, one, tree))]
     listeners = [_listener(here, tree, one, routes) for one in tree["spec"]["listeners"]]
     reason, message = ("Programmed", "Gateway successfully reconciled")
     if not addresses:
@@ -104,7 +105,9 @@ def _addresses(here: Here, tree: Tree) -> list[str]:
 
 
 def _listener(here: Here, gateway: Tree, listener: Tree, routes: list[Tree]) -> Tree:
-    attached = sum(listener["name"] in {one["name"] for one in attachments(here, route, gateway)} for route in routes)
+    attached = sum(
+        listener["name"] in {one["name"] for one in attachments(here.client, route, gateway)} for route in routes
+    )
     new = [condition("Accepted", True, "Accepted", "Listener Accepted")]
     missing = _missing_certificate(here, gateway, listener)
     if missing:
@@ -137,7 +140,7 @@ def _missing_certificate(here: Here, gateway: Tree, listener: Tree) -> str:
     return ""
 
 
-def attachments(here: Here, route: Tree, gateway: Tree) -> Iterable[Tree]:
+def attachments(client: Client, route: Tree, gateway: Tree) -> Iterable[Tree]:
     """The listeners of a gateway that a route may use."""
     for parent in route["spec"].get("parentRefs") or ():
         if not _names(parent, route, gateway):
@@ -147,7 +150,7 @@ def attachments(here: Here, route: Tree, gateway: Tree) -> Iterable[Tree]:
                 continue
             if parent.get("port", listener["port"]) != listener["port"]:
                 continue
-            if _lets_in(here, gateway, listener, route) and _hosts_meet(listener, route):
+            if _lets_in(client, gateway, listener, route) and _hosts_meet(listener, route):
                 yield listener
 
 
@@ -157,12 +160,12 @@ def _names(parent: Tree, route: Tree, gateway: Tree) -> bool:
     return bool((place, parent["name"]) == (metadata["namespace"], metadata["name"]))
 
 
-def _lets_in(here: Here, gateway: Tree, listener: Tree, route: Tree) -> bool:
+def _lets_in(client: Client, gateway: Tree, listener: Tree, route: Tree) -> bool:
     allowed = at(listener, "allowedRoutes", "namespaces", default={})
     which = allowed.get("from", "Same")
     namespace = route["metadata"]["namespace"]
     if which == "Selector":
-        found = here.client.get("v1/namespaces", "", namespace)
+        found = client.get("v1/namespaces", "", namespace)
         return selects(allowed.get("selector"), at(found, "metadata", "labels", default={}))
     return which == "All" or bool(namespace == gateway["metadata"]["namespace"])
 
@@ -189,7 +192,7 @@ def _route(here: Here, tree: Tree) -> None:
             accepted = condition(
                 "Accepted", False, "InvalidHTTPRoute", f'Gateway.{GROUP} "{reference["name"]}" not found'
             )
-        elif not any(True for _ in attachments(here, tree, gateway)):
+        elif not any(True for _ in attachments(here.client, tree, gateway)):
             reason, message = _refusal(here, tree, gateway)
             accepted = condition("Accepted", False, reason, message)
         else:
@@ -203,7 +206,7 @@ def _route(here: Here, tree: Tree) -> None:
 
 
 def _refusal(here: Here, route: Tree, gateway: Tree) -> tuple[str, str]:
-    if any(_lets_in(here, gateway, one, route) for one in gateway["spec"]["listeners"]):
+    if any(_lets_in(here.client, gateway, one, route) for one in gateway["spec"]["listeners"]):
         return "NoMatchingListenerHostname", "No matching listener hostname"
     return "NotAllowedByListeners", "HTTPRoute is not allowed to attach to this Gateway due to namespace restrictions"
 
