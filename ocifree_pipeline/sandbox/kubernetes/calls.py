@@ -69,6 +69,8 @@ class Answer:
     text: str | None = None
     watch: Watch | None = None
     warnings: tuple[str, ...] = ()
+    bare_items: bool = False
+    """On the wire the items of a list of a built-in kind do not say what they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,8 @@ class Reader:
             metadata["remainingItemCount"] = len(chosen) - limit
             chosen = chosen[:limit]
             metadata["continue"] = _token(metadata["resourceVersion"], key_of(chosen[-1]))
-        return Answer(
-            200, {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": chosen}
-        )
+        body = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": chosen}
+        return Answer(200, body, bare_items=kind.custom is None)
 
     def watch(self, kind: Kind, target: Target, call: Call) -> Answer:
         wanted = _wanted(call)

@@ -211,8 +211,12 @@ def _decoded(raw: bytes, content_type: str) -> Any:
 def _of(answer: Answer, call: Call) -> Response:
     if answer.text is not None:
         return Response(answer.status, {"content-type": "text/plain; charset=utf-8"}, answer.text.encode())
-    response = _response(answer.body or {}, answer.status)
-    kind = (answer.body or {}).get("kind")
+    body = answer.body or {}
+    if answer.bare_items:
+        items = [{name: one[name] for name in one if name not in {"kind", "apiVersion"}} for one in body["items"]]
+        body = body | {"items": items}
+    response = _response(body, answer.status)
+    kind = body.get("kind")
     if kind == "APIGroupDiscoveryList":
         from ocifree_pipeline.sandbox.kubernetes.discovery import AGGREGATED_TYPE
 

@@ -14,6 +14,7 @@ GIT = f"{SOURCES}/gitrepositories"
 RELEASES = "helm.toolkit.fluxcd.io/v2/helmreleases"
 KUSTOMIZATIONS = "kustomize.toolkit.fluxcd.io/v1/kustomizations"
 FINALIZER = "finalizers.fluxcd.io"
+REQUESTED, HANDLED = "reconcile.fluxcd.io/requestedAt", "lastHandledReconcileAt"
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -36,10 +37,16 @@ def when_it_comes_up(controller: str, resource: str) -> Keys:
 def ready(tree: Tree, status: str | bool, reason: str, message: str, now: str) -> Tree:
     """The status of an object with its condition Ready; what else is known stays."""
     said = condition("Ready", status, reason, message)
-    return (tree.get("status") or {}) | {
+    found = (tree.get("status") or {}) | {
         "observedGeneration": tree["metadata"]["generation"],
         "conditions": with_conditions(tree, [said], now, generation=True),
     }
+    return found | ({HANDLED: _asked(tree)} if _asked(tree) else {})
+
+
+def _asked(tree: Tree) -> str:
+    """When somebody asked by an annotation to look at once."""
+    return str(at(tree, "metadata", "annotations", REQUESTED, default=""))
 
 
 def seconds(duration: str) -> float:
@@ -66,6 +73,8 @@ def shown(duration: float) -> str:
 def waits(tree: Tree, *reasons: str) -> bool:
     """Whether what is wanted now was tried and failed for one of those reasons: time will try again."""
     if at(tree, "status", "observedGeneration") != tree["metadata"]["generation"]:
+        return False
+    if _asked(tree) != at(tree, "status", HANDLED, default=""):
         return False
     return any(
         one["type"] == "Ready" and one["status"] == "False" and one["reason"] in reasons
