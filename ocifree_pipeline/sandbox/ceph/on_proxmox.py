@@ -5,8 +5,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from ocifree_pipeline.sandbox.ceph import daemons, devices
-from ocifree_pipeline.sandbox.ceph.site import GIB, Node, Site
+from ocifree_pipeline.sandbox.ceph import cluster, daemons, devices, pools, reports
+from ocifree_pipeline.sandbox.ceph.site import GIB, Node, Refused, Site
 from ocifree_pipeline.sandbox.clock import parse
 from ocifree_pipeline.sandbox.machines import names, tampering
 from ocifree_pipeline.sandbox.machines.computer import Computer
@@ -52,6 +52,21 @@ def notice(machine: Computer) -> None:
     site = site_of(machine)
     if "fsid" in site.shared:
         daemons.settle(site)
+
+
+def space_of(machine: Computer, pool: str) -> tuple[int, int]:
+    """Total and used bytes of a pool as a storage; nothing when Ceph does not answer or has stopped writing."""
+    site = site_of(machine)
+    try:
+        cluster.must_answer(site)
+        number, _ = pools.named(site, pool)
+    except Refused:
+        return 0, 0
+    states = daemons.states(site)
+    if any("active" not in state.split("+") for name, state in states.items() if name.startswith(f"{number}.")):
+        return 0, 0
+    stats = next(row["stats"] for row in reports.df(site)["pools"] if row["name"] == pool)
+    return int(stats["max_avail"] + stats["stored"]), int(stats["stored"])
 
 
 def _node(machine: Computer, name: str) -> Node:

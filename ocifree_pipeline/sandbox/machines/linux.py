@@ -34,14 +34,22 @@ class Linux:
         machine.guest["nft"] = {}
         interfaces.reload(machine)
         if "pve-manager" in machine.guest["packages"]:
+            from ocifree_pipeline.sandbox.ceph import on_proxmox
             from ocifree_pipeline.sandbox.proxmox import nodes
 
             nodes.come_up(machine)
+            on_proxmox.notice(machine)
         terminal = "ttyAMA0" if machine.architecture == "aarch64" else "ttyS0"
         machine.print(
             f"{system.pretty_name} {machine.guest['hostname']} {terminal}", f"{machine.guest['hostname']} login: "
         )
         machine.world.clock.later(CLOUD_INIT_SECONDS, "machine.cloud_init", key=machine.key)
+
+    def went_down(self, machine: Computer) -> None:
+        if "pve" in machine.guest:
+            from ocifree_pipeline.sandbox.ceph import on_proxmox
+
+            on_proxmox.notice(machine)
 
     def ports(self, machine: Computer) -> Mapping[int, Serve]:
         from ocifree_pipeline.sandbox.machines import ssh

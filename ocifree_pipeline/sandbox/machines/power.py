@@ -34,7 +34,7 @@ def power_on(machine: Computer) -> None:
 def power_off(machine: Computer) -> None:
     """At once; open connections break."""
     if machine.phase != "off":
-        machine.state.update(phase="off", reason="it is powered off")
+        machine.state.update(phase="off", reason="it is powered off", since=machine.world.clock.stamp())
     reach.cut(machine.world, machine.key)
     kind = backend.named(machine.state["backend"]) if machine.state["backend"] else None
     if isinstance(kind, backend.Mindful):

@@ -19,17 +19,9 @@ def of_storage(node: Node, name: str) -> tuple[int, int]:
 
 def of_pool(node: Node, pool: str) -> tuple[int, int]:
     """A pool of Ceph as it is now; nothing when Ceph does not answer."""
-    from ocifree_pipeline.sandbox.ceph import on_proxmox, reports
-    from ocifree_pipeline.sandbox.ceph.site import Refused
+    from ocifree_pipeline.sandbox.ceph import on_proxmox
 
-    try:
-        rows = reports.df(on_proxmox.site_of(node.machine))["pools"]
-    except Refused:
-        return 0, 0
-    stats = next((row["stats"] for row in rows if row["name"] == pool), None)
-    if stats is None:
-        return 0, 0
-    return int(stats["max_avail"] + stats["stored"]), int(stats["stored"])
+    return on_proxmox.space_of(node.machine, pool)
 
 
 def volumes(node: Node, storage: str) -> dict[str, dict[str, Any]]:
