@@ -9,7 +9,7 @@ import pytest
 from ocifree_pipeline_tests.chaos.crash import Killed, counted, deaths, table
 from ocifree_pipeline_tests.chaos.whole_graph import WholeGraph, whole_graph
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module", params=["talos-native", "proxmox-ceph"])

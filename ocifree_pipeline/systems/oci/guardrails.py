@@ -83,6 +83,8 @@ def put_up(
     """
     standing = compartment_of(engine.session, engine.deployment, engine.compartment_name)
     compartment = standing.id if standing else None
+    if compartment is not None:
+        engine.until_known(compartment)
     if not _leaves(prove(engine.session, compartment, domains, needs), needs):
         _refuse_to_fight(engine, needs)  # before anything of ours is made
     found = engine.apply(plan)

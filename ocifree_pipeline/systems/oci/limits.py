@@ -174,6 +174,7 @@ def _ours(session: Session, declaration: Declaration, ads: tuple[str, ...]) -> C
                 if _is_ours(volume, declaration) and volume.lifecycle_state not in ("TERMINATED", "TERMINATING"):
                     ours.add(Resource.BLOCK_STORAGE_GB, ad, int(volume.size_in_gbs))
     _count_network(session, declaration, compartment, ours)
+    _count_images(session, declaration, compartment, ours)
     return ours.counts()
 
 
@@ -189,6 +190,38 @@ def _count_network(session: Session, declaration: Declaration, compartment: str,
         for thing in things:
             if _is_ours(thing, declaration) and thing.lifecycle_state not in ("TERMINATED", "TERMINATING"):
                 ours.add(resource, None, 1)
+
+
+def _count_images(session: Session, declaration: Declaration, compartment: str, ours: _Tally) -> None:
+    """Our custom images, and what our buckets hold: an upload that broke off must not stand in its own way."""
+    compute, store = session.client("core.ComputeClient"), session.client("object_storage.ObjectStorageClient")
+    with told("list the custom images of this deployment"):
+        for image in every(compute.list_images, compartment):
+            if _is_ours(image, declaration) and image.lifecycle_state != "DELETED":
+                ours.add(Resource.CUSTOM_IMAGES, None, 1)
+    stored = 0
+    with told("list the buckets of this deployment"):
+        namespace = store.get_namespace(retry_strategy=reading()).data
+        buckets = every(store.list_buckets, namespace, compartment, fields=["tags"])
+    for bucket in buckets:
+        if _is_ours(bucket, declaration):
+            with told(f"measure the bucket {bucket.name}"):
+                stored += _bytes_in(store, namespace, bucket.name)
+    ours.add(Resource.OBJECT_STORAGE_GB, None, -(-stored // _GIGA))
+
+
+def _bytes_in(store: Any, namespace: str, bucket: str) -> int:
+    """Objects, and the parts of uploads that were neither finished nor given up."""
+    total = 0
+    start: str | None = ""
+    while start is not None:
+        page = store.list_objects(namespace, bucket, fields="size", start=start, retry_strategy=reading()).data
+        total += sum(int(one.size or 0) for one in page.objects)
+        start = page.next_start_with
+    for upload in every(store.list_multipart_uploads, namespace, bucket):
+        parts = every(store.list_multipart_upload_parts, namespace, bucket, upload.object, upload.upload_id)
+        total += sum(int(one.size or 0) for one in parts)
+    return total
 
 
 def find_compartment(session: Session, declaration: Declaration) -> str | None:

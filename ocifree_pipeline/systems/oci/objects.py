@@ -22,6 +22,7 @@ from ocifree_pipeline.deployment.errors import LimitReached, NotVerified, Ocifre
 from ocifree_pipeline.systems.images.progress import Meter, Tell, size_in_words
 from ocifree_pipeline.systems.journal import Intent, Journal
 from ocifree_pipeline.systems.oci.errors import told
+from ocifree_pipeline.systems.oci.pieces import Piece
 from ocifree_pipeline.systems.oci.session import Session, every, reading
 
 OPERATION = "UploadObject"
@@ -30,7 +31,7 @@ DIGEST = "ocifree-sha256"
 PART_BYTES = 16 * 1024 * 1024
 MOST_PARTS = 9_000
 WORKERS = 3
-"""Parts under way at the same time: they are the only bytes of the file that are in memory."""
+"""Parts under way at the same time. Each is read while it is sent, so none of them is ever in memory as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,14 @@ class Upload:
         return there
 
     def _put(self) -> None:
-        content = self.path.read_bytes()
         meter = Meter(self.size, self.tell)
-        with _storing(self.place):
+        with Piece(self.path, 0, self.size) as content, _storing(self.place):
             self._client.put_object(
                 self.place.namespace,
                 self.place.bucket,
                 self.place.name,
                 content,
-                content_md5=_md5(content),
+                content_md5=content.md5(),
                 opc_meta={DIGEST: self.sha256},
                 retry_strategy=reading(),
             )
@@ -160,13 +160,13 @@ class Upload:
         etags: dict[int, str] = {}
 
         def send(number: int) -> None:
-            content = self._part(number)
-            digest = _md5(content)
-            known = there.get(number)
-            etag = known.etag if known is not None and known.md5 == digest else self._send(upload, number, content)
-            with lock:
-                sums[number], etags[number] = base64.b64decode(digest), str(etag)
-                meter.add(len(content))
+            with Piece(self.path, (number - 1) * self.step, self.step) as content:
+                digest, known = content.md5(), there.get(number)
+                is_there = known is not None and known.md5 == digest
+                etag = known.etag if known and is_there else self._send(upload, number, content, digest)
+                with lock:
+                    sums[number], etags[number] = base64.b64decode(digest), str(etag)
+                    meter.add(len(content))
 
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="upload") as pool:
             under_way = [pool.submit(send, number) for number in range(1, count + 1)]
@@ -178,15 +178,10 @@ class Upload:
                 raise
         return sums, etags
 
-    def _part(self, number: int) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek((number - 1) * self.step)
-            return file.read(self.step)
-
-    def _send(self, upload: str, number: int, content: bytes) -> str:
+    def _send(self, upload: str, number: int, content: Piece, digest: str) -> str:
         with _storing(self.place):
             sent = self._client.upload_part(
-                *self._where, upload, number, content, content_md5=_md5(content), retry_strategy=reading()
+                *self._where, upload, number, content, content_md5=digest, retry_strategy=reading()
             )
         return str(sent.headers["etag"])
 
@@ -334,8 +329,3 @@ def _unless_gone(doing: str, call: Callable[[], object], is_gone: Callable[[], b
 
 def _client(session: Session) -> Any:
     return session.client("object_storage.ObjectStorageClient")
-
-
-def _md5(content: bytes) -> str:
-    """What Object Storage compares parts by; it is no protection against malice, and need not be one."""
-    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()

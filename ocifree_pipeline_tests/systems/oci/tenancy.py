@@ -16,7 +16,9 @@ from ocifree_pipeline.systems.oci.session import Session
 from ocifree_pipeline_tests.sandbox.harness import RunningSandbox
 
 _OCID = re.compile(r"ocid1\.[a-z0-9]+\.oc1\.[a-z0-9.-]*\.?[a-z0-9]{20,}")
-_CHANCE = re.compile(r"time|etag|[mM]ac$|^id$|^createdBy$|ipAddress|^version$|nameserver", re.IGNORECASE)
+_MOMENT = re.compile(r"\d{14}")
+"""Names that nobody gave carry the second of their making."""
+_CHANCE = re.compile(r"time|etag|[mM]ac$|^id$|^createdBy$|ipAddress|natIp|^version$|nameserver", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Tenancy:
 
 def world_in_words(world: World, kinds: tuple[str, ...] = ()) -> list[str]:
     names = {
-        one.ocid: f"<{kind} {one.body.get('displayName') or one.body.get('name') or ''}>"
+        one.ocid: f"<{kind} {_MOMENT.sub('', one.body.get('displayName') or one.body.get('name') or '')}>"
         for kind, table in world.tables.items()
         for one in table.values()
     }
@@ -100,5 +102,5 @@ def _without_chance(value: Any, names: Mapping[str, str]) -> Any:
             (_without_chance(inner, names) for inner in value), key=lambda one: json.dumps(one, sort_keys=True)
         )
     if isinstance(value, str):
-        return _OCID.sub(lambda match: names.get(match[0], "<ocid>"), value)
+        return _MOMENT.sub("", _OCID.sub(lambda match: names.get(match[0], "<ocid>"), value))
     return value

@@ -132,9 +132,8 @@ class Engine:
                 there = self._among(one, standing[one.kind], found)
             if there is not None:
                 found[one.role] = there
-                if one.kind == "compartment" and self.journal.open_intents(f"create {one.kind}"):
-                    # Whoever made it has died since, or is still waiting for the same.
-                    self._until_usable(self._scope(found))
+                if one.kind == "compartment":
+                    self.until_known(there.id)
         return found, standing
 
     def _surplus(
@@ -239,7 +238,7 @@ class Engine:
             clock=self.clock,
         )
         if wanted.kind == "compartment":
-            self._until_usable(Scope(self.session, self.deployment, made))
+            self.until_known(made)
         self.journal.close(intent, made)
         if there is None:
             raise RuntimeError("wait_for returned what it was told not to")
@@ -262,8 +261,14 @@ class Engine:
         )
         return ready or there
 
-    def _until_usable(self, scope: Scope) -> None:
-        """A new compartment is not known everywhere at once; until then it answers like one that we may not see."""
+    def until_known(self, compartment: str) -> None:
+        """A new compartment is not known everywhere at once; until then it answers like one that we may not see.
+
+        It is new while the call that made it is open: whoever made it still waits here, or has died.
+        """
+        if not self.journal.open_intents("create compartment"):
+            return
+        scope = Scope(self.session, self.deployment, compartment)
 
         def is_known() -> bool:
             try:
