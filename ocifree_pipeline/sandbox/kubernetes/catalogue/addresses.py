@@ -7,6 +7,7 @@ from ocifree_pipeline.sandbox.kubernetes.catalogue.definitions import definition
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree
 
 FLUX_NAMESPACE = "flux-system"
+VERSION_LABEL = "app.kubernetes.io/version"
 _REFERENCE = "{kind:string! name:string! namespace:string apiVersion:string}"
 _SOURCE = "interval:duration! timeout:duration suspend:boolean secretRef{name:string!} ignore:string verify:any"
 HELM_RELEASE = f"""
@@ -68,8 +69,17 @@ def manifests(url: str) -> list[Tree] | None:
     """The objects of the manifest at an address; None for one that the sandbox does not know."""
     for pattern, make in _KNOWN:
         if pattern.fullmatch(url):
-            return make()
+            return [_of_release(one, url) for one in make()]
     return None
+
+
+def _of_release(tree: Tree, url: str) -> Tree:
+    """What runs, and where, says by a label of which release it is."""
+    version = re.search(r"/(v[0-9]+\.[0-9.]*[0-9])/", url)
+    if version is None or tree["kind"] not in {"Deployment", "Namespace"}:
+        return tree
+    metadata = tree["metadata"]
+    return tree | {"metadata": metadata | {"labels": metadata.get("labels", {}) | {VERSION_LABEL: version[1]}}}
 
 
 def _flux() -> list[Tree]:
