@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -159,23 +159,40 @@ def _ours(session: Session, declaration: Declaration, ads: tuple[str, ...]) -> C
     block = session.client("core.BlockstorageClient")
     ours = _Tally()
     with told("list the instances of this deployment"):
-        for instance in every(compute.list_instances, compartment):
-            if not _is_ours(instance, declaration) or instance.lifecycle_state in ("TERMINATED", "TERMINATING"):
-                continue
-            ad = instance.availability_domain
-            if instance.shape == A1_SHAPE:
-                ours.add(Resource.A1_OCPUS, ad, int(instance.shape_config.ocpus))
-                ours.add(Resource.A1_MEMORY_GB, ad, int(instance.shape_config.memory_in_gbs))
-            elif instance.shape == MICRO_SHAPE:
-                ours.add(Resource.MICRO_INSTANCES, ad, 1)
+        instances = [
+            one
+            for one in every(compute.list_instances, compartment)
+            if _is_ours(one, declaration) and one.lifecycle_state not in ("TERMINATED", "TERMINATING")
+        ]
+    for instance in instances:
+        ad = instance.availability_domain
+        if instance.shape == A1_SHAPE:
+            ours.add(Resource.A1_OCPUS, ad, int(instance.shape_config.ocpus))
+            ours.add(Resource.A1_MEMORY_GB, ad, int(instance.shape_config.memory_in_gbs))
+        elif instance.shape == MICRO_SHAPE:
+            ours.add(Resource.MICRO_INSTANCES, ad, 1)
+    their_volumes = _boot_volumes_of(compute, instances, compartment)
     with told("list the boot volumes of this deployment"):
         for ad in ads:
             for volume in every(block.list_boot_volumes, availability_domain=ad, compartment_id=compartment):
-                if _is_ours(volume, declaration) and volume.lifecycle_state not in ("TERMINATED", "TERMINATING"):
+                is_ours = _is_ours(volume, declaration) or volume.id in their_volumes
+                if is_ours and volume.lifecycle_state not in ("TERMINATED", "TERMINATING"):
                     ours.add(Resource.BLOCK_STORAGE_GB, ad, int(volume.size_in_gbs))
     _count_network(session, declaration, compartment, ours)
     _count_images(session, declaration, compartment, ours)
     return ours.counts()
+
+
+def _boot_volumes_of(compute: Any, instances: Sequence[Any], compartment: str) -> set[str]:
+    """Oracle makes the volume of an instance without tags; they are given to it only after the launch."""
+    known = {instance.id for instance in instances}
+    with told("list the disks of the instances of this deployment"):
+        return {
+            str(one.boot_volume_id)
+            for ad in {instance.availability_domain for instance in instances}
+            for one in every(compute.list_boot_volume_attachments, ad, compartment)
+            if one.instance_id in known
+        }
 
 
 def _count_network(session: Session, declaration: Declaration, compartment: str, ours: _Tally) -> None:
