@@ -9,6 +9,7 @@ from ocifree_pipeline.sandbox.machines import distributions, names
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.machines.session import Who
 
+TUNNEL = "/dev/net/tun"
 DEVICES = (
     "/dev/null",
     "/dev/zero",
@@ -17,7 +18,7 @@ DEVICES = (
     "/dev/sda",
     "/dev/sda1",
     "/dev/console",
-    "/dev/net/tun",
+    TUNNEL,
 )
 DIRECTORIES = (
     "/",
@@ -43,6 +44,14 @@ DIRECTORIES = (
     "/var/log",
     "/var/tmp",  # noqa: S108
 )
+OF_PROXMOX_IMAGE = {
+    "/etc/network/interfaces": "auto lo\niface lo inet loopback\n\nsource /etc/network/interfaces.d/*\n",
+    "/etc/network/interfaces.d/ocifree-bridge": (
+        "auto vmbr0\niface vmbr0 inet manual\n"
+        "    bridge-ports none\n    bridge-stp off\n    bridge-fd 0\n    mtu 1500\n"
+    ),
+    "/etc/ssh/sshd_config.d/05-ocifree-image.conf": "PasswordAuthentication no\nPermitRootLogin no\n",
+}
 FREE = ("/tmp/", "/var/tmp/", "/dev/null", "/dev/stdout", "/dev/stderr")  # noqa: S108
 
 
@@ -86,6 +95,8 @@ def texts(machine: Computer) -> dict[str, str]:
         "/proc/meminfo": f"MemTotal: {kilobytes} kB\nMemAvailable: {kilobytes * 9 // 10} kB\n",
         "/proc/sys/kernel/random/boot_id": f"{_boot_id(machine)}\n",
     }
+    if names.is_for_proxmox(machine):
+        found |= OF_PROXMOX_IMAGE
     if machine.is_uefi:
         found["/sys/firmware/efi/fw_platform_size"] = "64\n"
     for user, keys in guest["users"].items():
@@ -125,6 +136,8 @@ def absolute(who: Who, path: str) -> str:
 
 
 def exists(machine: Computer, path: str) -> bool:
+    if path == TUNNEL:
+        return bool(machine.guest.get("hasTunnel", True))
     return is_directory(machine, path) or path in DEVICES or path in texts(machine)
 
 

@@ -34,11 +34,9 @@ class Linux:
         machine.guest["nft"] = {}
         interfaces.reload(machine)
         if "pve-manager" in machine.guest["packages"]:
-            from ocifree_pipeline.sandbox.ceph import on_proxmox
-            from ocifree_pipeline.sandbox.proxmox import nodes
+            from ocifree_pipeline.sandbox.proxmox import life
 
-            nodes.come_up(machine)
-            on_proxmox.notice(machine)
+            life.came_up(machine)
         terminal = "ttyAMA0" if machine.architecture == "aarch64" else "ttyS0"
         machine.print(
             f"{system.pretty_name} {machine.guest['hostname']} {terminal}", f"{machine.guest['hostname']} login: "
@@ -47,9 +45,9 @@ class Linux:
 
     def went_down(self, machine: Computer) -> None:
         if "pve" in machine.guest:
-            from ocifree_pipeline.sandbox.ceph import on_proxmox
+            from ocifree_pipeline.sandbox.proxmox import life
 
-            on_proxmox.notice(machine)
+            life.went_down(machine)
 
     def ports(self, machine: Computer) -> Mapping[int, Serve]:
         from ocifree_pipeline.sandbox.machines import ssh

@@ -86,7 +86,7 @@ def _simple(who: Who, simple: Simple) -> Steps:
             yield Result(1, err=f"bash: {one.target}: {wrong}\n")
             return 1
     sinks = _sinks(simple.redirections)
-    running = _words(who, simple.words)
+    running = words_of(who, simple.words)
     written: dict[str, str] = {one.target: "" for one in simple.redirections if one.kind in {">", ">>"}}
     while True:
         try:
@@ -122,19 +122,19 @@ def _sinks(redirections: tuple[Redirection, ...]) -> dict[str, str]:
     return sinks
 
 
-def _words(who: Who, words: Words) -> Steps:
+def words_of(who: Who, words: Words) -> Steps:
     while words and ASSIGNMENT.match(words[0]):
         words = words[1:]
     if not words:
         return 0
     who, words = commands.become(who, words)
     if words[0] in {"env", "command", "exec", "nohup"} and len(words) > 1:
-        return (yield from _words(who, words[1:]))
+        return (yield from words_of(who, words[1:]))
     if words[0] in {"nice", "timeout", "stdbuf"}:
         rest = list(words[1:])
         while rest and (rest[0].startswith("-") or rest[0].rstrip("smhd").isdigit()):
             rest.pop(0)
-        return (yield from _words(who, tuple(rest)))
+        return (yield from words_of(who, tuple(rest)))
     if words[0] in SHELLS:
         return (yield from _shell(who, words[1:]))
     return (yield from commands.execute(who, words))

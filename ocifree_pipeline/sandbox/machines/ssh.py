@@ -116,12 +116,16 @@ def _target(machine: Computer, host: str, port: int) -> tuple[str, int]:
     """Where a forwarded connection goes; ChannelOpenError says why it goes nowhere."""
     import asyncssh
 
+    from ocifree_pipeline.sandbox.machines.programs import network
+
     if host in OWN_ADDRESSES:
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"nothing listens on {host}:{port} of this guest")
     host = tailnet.underlay(machine, host) or host
     other = reach.at(machine.world, host)
     if other is not None and not tampering.is_linked(machine.world, machine.key, other.key):
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{host}:{port} is silent: the link is cut")
+    if other is not None and other.key.startswith("guest/") and not network.hears(machine, host):
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{host}:{port} is silent: no route to it")
     reached = reach.find(machine.world, host, port)
     if reached is None:
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"no machine of the sandbox owns {host}")

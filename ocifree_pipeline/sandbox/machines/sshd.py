@@ -7,34 +7,27 @@ from ocifree_pipeline.sandbox.machines.computer import Computer
 
 MAIN = "/etc/ssh/sshd_config"
 DROP_INS = "/etc/ssh/sshd_config.d/"
-IMAGE_FILE = "/etc/ssh/sshd_config.d/05-ocifree-image.conf"
-IMAGE_TEXT = "PasswordAuthentication no\nPermitRootLogin no\n"
 ROOTS_KEYS = "/root/.ssh/authorized_keys"
 
 
 def option(machine: Computer, name: str, source: str = "") -> str:
-    """The value of an option for a connection from ``source``; empty when nothing is said."""
+    """The value of an option for a connection from ``source``; empty when nothing is said.
+
+    A match that applies comes before what is said for everybody, whatever the order of the files.
+    """
     texts = files.texts(machine)
     paths = [*sorted(one for one in texts if one.startswith(DROP_INS) and one.endswith(".conf")), MAIN]
-    later = ""
+    found: dict[bool, str] = {}
     for path in paths:
-        applies = True
+        applies, in_match = True, False
         for line in texts.get(path, "").splitlines():
             words = line.partition("#")[0].split()
-            if not words:
-                continue
-            if words[0].lower() == "match":
+            if words[:1] and words[0].lower() == "match":
+                in_match = [one.lower() for one in words[1:]] != ["all"]
                 applies = _matches(words[1:], source)
-                matched = applies and words[1:] != ["all"]
-            elif applies and words[0].lower() == name.lower() and len(words) > 1:
-                if _in_match(texts[path], line) and matched:
-                    return words[1]
-                later = later or words[1]
-    return later
-
-
-def _in_match(text: str, line: str) -> bool:
-    return "match " in text.lower().partition(line.lower())[0]
+            elif applies and len(words) > 1 and words[0].lower() == name.lower():
+                found.setdefault(in_match, words[1])
+    return found.get(True) or found.get(False, "")
 
 
 def _matches(words: list[str], source: str) -> bool:

@@ -29,6 +29,15 @@ MODULES: list[str] = [
     f"{BUILT_IN}.nodes",
     f"{BUILT_IN}.tasks",
     f"{BUILT_IN}.access",
+    f"{BUILT_IN}.storage",
+    f"{BUILT_IN}.network",
+    f"{BUILT_IN}.sdn",
+    f"{BUILT_IN}.qemu",
+    f"{BUILT_IN}.qemu_power",
+    f"{BUILT_IN}.lxc",
+    f"{BUILT_IN}.ha",
+    "ocifree_pipeline.sandbox.ceph.api",
+    "ocifree_pipeline.sandbox.ceph.api_storage",
 ]
 """Modules that put methods into the table when they are imported."""
 

@@ -128,7 +128,11 @@ def hears(machine: Computer, ip: str) -> bool:
     if ip in machine.addresses or interfaces.has_address(machine, ip):
         return True
     other = reach.at(machine.world, ip)
-    if other is not None and other.platform == "oracle":
+    if other is not None and other.key.startswith("guest/"):
+        from ocifree_pipeline.sandbox.proxmox import guests
+
+        return isinstance(other, guests.Guest) and other.phase == "up" and guests.is_reachable(machine, other)
+    if other is not None:
         return other.phase == "up" and tampering.is_linked(machine.world, machine.key, other.key)
     return interfaces.behind_bridge(machine, ip) is not None
 
@@ -164,7 +168,7 @@ def _nc(who: Who, words: Words) -> Result:
 def answers(machine: Computer, ip: str, port: int) -> bool:
     """Whether a TCP port of another machine takes connections from this one."""
     other = machine if ip.startswith("127.") else reach.at(machine.world, ip)
-    if other is None or other.phase != "up" or not tampering.is_linked(machine.world, machine.key, other.key):
+    if other is None or other.phase != "up" or (other is not machine and not hears(machine, ip)):
         return False
     return port in listening(other)
 
