@@ -99,7 +99,9 @@ def _flux() -> list[Tree]:
         definition(notification, "v1", "Receiver", "receivers"),
     ]
     for name in ("source-controller", "kustomize-controller", "helm-controller", "notification-controller"):
-        found += [_account(name, FLUX_NAMESPACE), controller(name, FLUX_NAMESPACE, f"ghcr.io/fluxcd/{name}:v1")]
+        made = controller(name, FLUX_NAMESPACE, f"ghcr.io/fluxcd/{name}:v1")
+        made["spec"]["template"]["spec"]["containers"][0]["ports"] = [{"name": "http-prom", "containerPort": 8080}]
+        found += [_account(name, FLUX_NAMESPACE), made]
     found.append(_admin("cluster-reconciler-flux-system", FLUX_NAMESPACE, "kustomize-controller", "helm-controller"))
     return found
 

@@ -60,7 +60,13 @@ def _cilium(release: Release) -> list[Tree]:
     found = [
         *_accounts(namespace, "cilium", "cilium-operator", "cilium-envoy"),
         _config_map("cilium-config", namespace, configuration),
-        _daemon_set("cilium", namespace, f"quay.io/cilium/cilium:v{release.version}", labels={"k8s-app": "cilium"}),
+        _daemon_set(
+            "cilium",
+            namespace,
+            f"quay.io/cilium/cilium:v{release.version}",
+            labels={"k8s-app": "cilium"},
+            ports=_cilium_ports(values),
+        ),
         controller(
             "cilium-operator",
             namespace,
@@ -86,6 +92,12 @@ def _cilium(release: Release) -> list[Tree]:
             }
         )
     return found
+
+
+def _cilium_ports(values: Tree) -> Tree:
+    """Metrics are shown when somebody asks for them."""
+    ports = {"prometheus": 9962} if at(values, "prometheus", "enabled") else {}
+    return ports | ({"hubble-metrics": 9965} if at(values, "hubble", "metrics", "enabled") else {})
 
 
 def cilium_definitions() -> list[Tree]:
@@ -146,33 +158,43 @@ def _alloy(release: Release) -> list[Tree]:
     if created:
         found.append(_config_map(mounted, namespace, {"config.alloy": text}))
     if kind == "daemonset":
-        workload = _daemon_set(name, namespace, image, labels=labels, host_network=False)
-        tolerations = at(values, "controller", "tolerations", default=[])
-        workload["spec"]["template"]["spec"]["tolerations"] = tolerations
+        on_host = at(values, "controller", "hostNetwork", default=False)
+        workload = _daemon_set(name, namespace, image, labels=labels, host_network=on_host)
     else:
         replicas = at(values, "controller", "replicas", default=1)
         workload = controller(name, namespace, image, replicas=replicas)
         workload["spec"] |= {"selector": {"matchLabels": labels}}
-        workload["spec"]["template"]["metadata"]["labels"] = labels
         if kind == "statefulset":
             workload["kind"] = "StatefulSet"
             workload["spec"]["serviceName"] = name
+    workload["spec"]["template"]["metadata"]["labels"] = labels | at(values, "controller", "podLabels", default={})
     pod = workload["spec"]["template"]["spec"]
-    pod |= more
+    pod |= more | {"tolerations": at(values, "controller", "tolerations", default=[])}
     pod["containers"][0] |= {key: value for key, value in environment.items() if value} | {"name": "alloy"}
+    pod["containers"][0]["args"] = [
+        "run",
+        f"/etc/alloy/{at(values, 'alloy', 'configMap', 'key', default='config.alloy')}",
+    ]
+    pod["containers"][0]["ports"] = _ports({"http-metrics": 12345})
     return [*found, workload]
 
 
 def _kube_state_metrics(release: Release) -> list[Tree]:
     image = "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2"
-    found = controller(release.name, release.namespace, image)
-    service = _service(release.name, release.namespace, {"app": release.name}, 8080)
+    labels = {"app.kubernetes.io/name": "kube-state-metrics", "app.kubernetes.io/instance": release.name}
+    tolerations = at(release.values, "tolerations", default=[])
+    found = controller(release.name, release.namespace, image, spec={"tolerations": tolerations})
+    found["spec"] |= {"selector": {"matchLabels": labels}}
+    found["spec"]["template"]["metadata"]["labels"] = labels
+    found["spec"]["template"]["spec"]["containers"][0]["ports"] = _ports({"http": 8080})
+    service = _service(release.name, release.namespace, labels, 8080)
     return [*_accounts(release.namespace, release.name), found, service]
 
 
 def _node_exporter(release: Release) -> list[Tree]:
     labels = {"app.kubernetes.io/name": "prometheus-node-exporter", "app.kubernetes.io/instance": release.name}
-    found = _daemon_set(release.name, release.namespace, "quay.io/prometheus/node-exporter:v1", labels=labels)
+    image = "quay.io/prometheus/node-exporter:v1"
+    found = _daemon_set(release.name, release.namespace, image, labels=labels, ports={"metrics": 9100})
     service = _service(release.name, release.namespace, labels, 9100)
     return [*_accounts(release.namespace, release.name), found, service]
 
@@ -204,7 +226,13 @@ def _service(name: str, namespace: str, labels: Tree, port: int) -> Tree:
     }
 
 
-def _daemon_set(name: str, namespace: str, image: str, *, labels: Tree, host_network: bool = True) -> Tree:
+def _ports(ports: Tree) -> list[Tree]:
+    return [{"name": name, "containerPort": port} for name, port in ports.items()]
+
+
+def _daemon_set(
+    name: str, namespace: str, image: str, *, labels: Tree, host_network: bool = True, ports: Tree | None = None
+) -> Tree:
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -217,7 +245,7 @@ def _daemon_set(name: str, namespace: str, image: str, *, labels: Tree, host_net
                     "serviceAccountName": name,
                     "hostNetwork": host_network,
                     "tolerations": EVERYWHERE,
-                    "containers": [{"name": name, "image": image}],
+                    "containers": [{"name": name, "image": image, "ports": _ports(ports or {})}],
                 },
             },
         },
