@@ -288,13 +288,18 @@ def _merged_list(live: list[Any], config: list[Any], node: Node) -> list[Any]:
 def _prune(tree: Tree, node: Node, given_up: Fields, kept: Fields) -> None:
     """Remove what the manager no longer wants and nobody else owns; parents that became empty go too.
 
-    Deepest first, and of entries of lists all that nobody owns goes with the entry.
+    With an entry of a list goes all that nobody owns in it; an entry that stays keeps its key.
     """
     held = {path[:length] for path in kept for length in range(1, len(path))}
-    for path in sorted(given_up, key=len, reverse=True):
-        if path in held:
+    for path in sorted(given_up, key=len):
+        if path in held or _is_key(path):
             continue
         _remove(tree, node, path, kept | held)
+
+
+def _is_key(path: Path) -> bool:
+    """Whether a field is part of the key by which its entry is found."""
+    return len(path) > 1 and path[-2].startswith("k:") and path[-1].removeprefix("f:") in json.loads(path[-2][2:])
 
 
 def _remove(tree: Any, node: Node, path: Path, kept: Iterable[Path]) -> None:

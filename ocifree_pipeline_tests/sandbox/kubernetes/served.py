@@ -8,6 +8,7 @@ with served(tmp_path) as here:
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+
+import requests
 
 from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.clock import Mode
@@ -105,21 +108,20 @@ class Served:
 
         return CoreV1Api(self.admin)
 
-    def ask(self, method: str, path: str, body: Any = None, content_type: str = "", client: Any = None) -> Any:
-        """One raw request; the answer as JSON. ApiException for errors."""
-        headers = {"Content-Type": content_type or "application/json", "Accept": "application/json"}
-        found = (client or self.admin).call_api(
-            *self._resource(path),
+    def ask(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
+        """One raw request as the administrator."""
+        configuration = self.admin.configuration
+        headers = {"content-type": options.pop("content_type", "application/json")} | options.pop("headers", {})
+        return requests.request(
             method,
-            header_params=headers,
-            body=body,
-            response_type="object",
-            _preload_content=True,
+            configuration.host + path,
+            data=body if body is None or isinstance(body, bytes) else json.dumps(body),
+            headers=headers,
+            cert=(configuration.cert_file, configuration.key_file),
+            verify=configuration.ssl_ca_cert,
+            timeout=30,
+            **options,
         )
-        return found[0] if isinstance(found, tuple) else found
-
-    def _resource(self, path: str) -> tuple[str]:
-        return (path,)
 
     def _written(self, name: str, text: str) -> Path:
         file = self.directory / name
