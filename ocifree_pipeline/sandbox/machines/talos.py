@@ -9,9 +9,11 @@ certificate as soon as a control plane of its cluster is up.
 import hashlib
 import socket
 from collections.abc import Mapping
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ocifree_pipeline.sandbox.kubernetes import ingress
 from ocifree_pipeline.sandbox.machines.backend import Listener, Serve
 from ocifree_pipeline.sandbox.machines.computer import Computer, Platform
 from ocifree_pipeline.sandbox.machines.talos_configuration import Authority, Configuration, Invalid, read
@@ -72,6 +74,10 @@ class Talos:
         open_ports: dict[int, Serve] = {APID: _serve}
         if cluster.api_of(node) is not None:
             open_ports[cluster.KUBERNETES_API] = _serve_kubernetes
+        kubernetes = cluster.kubernetes_of(node)
+        if kubernetes is not None:
+            for port in ingress.open_ports(kubernetes, node.hostname):
+                open_ports[port] = partial(_serve_gateway, port)
         return open_ports
 
 
@@ -100,6 +106,14 @@ async def _serve_kubernetes(machine: Computer, listening: socket.socket) -> List
         raise LookupError(f"{node.hostname} has no Kubernetes to answer for")
     names = (node.hostname, *machine.addresses, *configuration.alternative_names, *settings.api_names)
     return await server.serve(made, listening, certificates.context(*settings.kubernetes_ca, names))
+
+
+async def _serve_gateway(port: int, machine: Computer, listening: socket.socket) -> Listener:
+    node = Node(machine)
+    kubernetes = cluster.kubernetes_of(node)
+    if kubernetes is None:
+        raise LookupError(f"{node.hostname} belongs to no cluster")
+    return await ingress.serve(kubernetes, listening, port)
 
 
 # configuration --------------------------------------------------------------------------------------------------------
