@@ -95,9 +95,9 @@ def _policies(step: Step) -> Outcome:
     namespaces = tuple(step.blueprint.declaration.kubernetes.namespaces)
     with cluster_api(step) as api:
         done = deliver(step, api, "policies")
-    named = ", ".join(namespaces) or "none declared"
+    named = ", ".join(namespaces)
     return Outcome(
-        summary=f"{len(namespaces)} namespaces with quotas, closed but for DNS and the gateway: {named}",
+        summary=f"with quotas, closed but for DNS and the gateway: {named}" if named else "no namespaces are declared",
         facts=PoliciesFacts(namespaces=namespaces, manifests=done.digest),
         plan=done.plan,
         numbers={"namespaces": len(namespaces)},

@@ -117,9 +117,7 @@ def flux(step: Step) -> Outcome:
     with cluster_api(step) as api:
         version = _controllers_run(step, api)
         done = deliver(step, api, "flux", secrets=_git_credentials(step))
-    follows = (
-        f"follows {declared.repository} ({declared.branch}, {declared.path})" if declared.enabled else "follows nothing"
-    )
+    follows = f"{declared.repository} ({declared.branch}, {declared.path})" if declared.enabled else "no repository"
     return Outcome(
         summary=f"Flux {version} installs charts and follows {follows}",
         facts=FluxFacts(

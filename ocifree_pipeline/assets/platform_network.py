@@ -82,7 +82,7 @@ def cilium(step: Step) -> Outcome:
         names = tuple(sorted(str(node["metadata"]["name"]) for node in nodes_in(api)))
     hubble = "with" if step.blueprint.declaration.kubernetes.cilium.hubble else "without"
     return Outcome(
-        summary=f"Cilium {version} {hubble} Hubble on {len(names)} nodes, all Ready",
+        summary=f"Cilium {version} {hubble} Hubble on {', '.join(names)}, Ready",
         facts=CiliumFacts(release=version, nodes=names, manifests=done.digest),
         plan=done.plan,
         numbers={"nodes": len(names)},
