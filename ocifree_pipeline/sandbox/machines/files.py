@@ -52,6 +52,10 @@ OF_PROXMOX_IMAGE = {
     ),
     "/etc/ssh/sshd_config.d/05-ocifree-image.conf": "PasswordAuthentication no\nPermitRootLogin no\n",
 }
+OF_HARDENED_IMAGE = {
+    "/etc/apt/sources.list.d/tailscale.sources": "Types: deb\nURIs: https://pkgs.tailscale.com/stable/debian\n",
+    "/usr/share/keyrings/tailscale-archive-keyring.gpg": "the key of Tailscale's repository\n",
+}
 FREE = ("/tmp/", "/var/tmp/", "/dev/null", "/dev/stdout", "/dev/stderr")  # noqa: S108
 
 
@@ -95,6 +99,8 @@ def texts(machine: Computer) -> dict[str, str]:
         "/proc/meminfo": f"MemTotal: {kilobytes} kB\nMemAvailable: {kilobytes * 9 // 10} kB\n",
         "/proc/sys/kernel/random/boot_id": f"{_boot_id(machine)}\n",
     }
+    if names.is_hardened(machine):
+        found |= OF_HARDENED_IMAGE
     if names.is_for_proxmox(machine):
         found |= OF_PROXMOX_IMAGE
     if machine.is_uefi:

@@ -15,6 +15,10 @@ def default_hosts(machine: Computer) -> str:
     return f"127.0.0.1 localhost\n127.0.1.1 {name}\n"
 
 
+def is_hardened(machine: Computer) -> bool:
+    return bool({"debian-root", "proxmox-root"} & set(machine.disk.get("labels", ())))
+
+
 def is_for_proxmox(machine: Computer) -> bool:
     return "proxmox-root" in machine.disk.get("labels", ())
 

@@ -14,7 +14,6 @@ BASE = {
     "systemd": "257.8-1",
 }
 HARDENED = {"chrony": "4.6.1-3", "nftables": "1.1.3-1", "tailscale": "1.90.6", "unattended-upgrades": "2.12"}
-HARDENED_LABELS = frozenset({"debian-root", "proxmox-root"})
 PROXMOX = {
     "pve-manager": PVE_VERSION,
     "pve-cluster": "9.1.6",
@@ -61,7 +60,7 @@ AVAILABLE = BASE | {
 def brought(machine: Computer) -> dict[str, str]:
     """What the image holds."""
     proxmox = PROXMOX | CEPH if names.is_for_proxmox(machine) else {}
-    return BASE | (HARDENED if HARDENED_LABELS & set(machine.disk.get("labels", ())) else {}) | proxmox
+    return BASE | (HARDENED if names.is_hardened(machine) else {}) | proxmox
 
 
 def offered(machine: Computer) -> dict[str, str]:
