@@ -67,6 +67,11 @@ class Served:
         self.inside(lambda found: self.world.clock.advance(seconds))
         self.inside(lambda found: found.settle())
 
+    def pass_time(self, seconds: float = 300, steps: int = 30) -> None:
+        """Let time pass in small steps, so that what waits for something before it comes to its turn."""
+        for _ in range(steps):
+            self.advance(seconds / steps)
+
     def strike(self, **rule: Any) -> Rule:
         return instruments.of(self.world).faults.add(Rule(service="kubernetes", **rule))
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from ocifree_pipeline.sandbox.kubernetes.conditions import (
     amount,
     condition,
+    controller_of,
     key,
     own_key,
     requests,
@@ -18,6 +19,7 @@ from ocifree_pipeline.sandbox.kubernetes.running import Here, Keys
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree, at
 
 PODS = "v1/pods"
+NOTHING = Decimal(0)
 DONE = frozenset({"Succeeded", "Failed"})
 
 
@@ -42,18 +44,24 @@ class Scheduler:
         if pod is None or at(pod, "spec", "nodeName") or pod["metadata"].get("deletionTimestamp"):
             return None
         nodes = here.client.list("v1/nodes")
-        used = _used(here.client.list(PODS))
+        pods = here.client.list(PODS)
+        used, owner = _used(pods), (controller_of(pod) or {}).get("uid")
+        # Pods of one workload are spread, and the rest goes where there is most room.
+        siblings = Counter(
+            at(one, "spec", "nodeName") for one in pods if (controller_of(one) or {}).get("uid") == owner
+        )
         reasons: Counter[str] = Counter()
-        fitting: list[tuple[Decimal, str]] = []
+        fitting: list[tuple[int, Decimal, Decimal, str]] = []
         for node in nodes:
             why = refuses(node, pod["spec"], used.get(node["metadata"]["name"], {}))
             if why:
                 reasons[why] += 1
             else:
-                load = used.get(node["metadata"]["name"], {}).get("cpu", Decimal(0))
-                fitting.append((load, node["metadata"]["name"]))
+                place = node["metadata"]["name"]
+                taken = used.get(place, {})
+                fitting.append((siblings[place], taken.get("cpu", NOTHING), taken.get("pods", NOTHING), place))
         if fitting:
-            here.client.patch(PODS, namespace, name, {"spec": {"nodeName": min(fitting)[1]}})
+            here.client.patch(PODS, namespace, name, {"spec": {"nodeName": min(fitting)[-1]}})
             pod = here.client.get(PODS, namespace, name) or pod
             said = condition("PodScheduled", True, "", "")
         else:
