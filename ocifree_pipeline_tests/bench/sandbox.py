@@ -22,6 +22,7 @@ import requests
 
 from ocifree_pipeline.sandbox import process
 from ocifree_pipeline.sandbox.process import Running
+from ocifree_pipeline_tests.bench.report import Line
 
 IDENTITY = "identity.uk-london-1.oci.oraclecloud.com"
 STORAGE = "objectstorage.uk-london-1.oraclecloud.com"
@@ -47,6 +48,18 @@ def measure() -> dict[str, Any]:
             }
         finally:
             running.stop()
+
+
+def lines() -> list[Line]:
+    found = measure()
+    start, reads_, sent = found["start_to_ready_seconds"], found["reads_per_second"], found["upload"]
+    memory = sent["server_rss_megabytes"]
+    return [
+        Line("sandbox: start to ready, median", start["median"], "s", "the slowest of five", start["worst"], ""),
+        Line("sandbox: signed reads over TLS", reads_["tls"], "a second", "over the plain door", reads_["plain"], ""),
+        Line("sandbox: memory during 1 GB in one piece", memory["peak"], "MB", "before it", memory["before"], ""),
+        Line("sandbox: that upload", sent["megabytes_per_second"], "MB/s", "nothing to compare with", None, ""),
+    ]
 
 
 def start_seconds(directory: Path) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocifree_pipeline.deployment.examples import example_path
+from ocifree_pipeline_tests.bench.report import Line, as_markdown
 
 ROUNDS = 7
 
@@ -62,11 +63,11 @@ def _seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def report() -> list[str]:
-    lines = ["| what | median s | baseline | ratio | budget |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {t.what} | {t.seconds:.3f} | {t.baseline} | {t.ratio:.2f} | {t.budget} |" for t in measure()]
-    return lines
+def lines() -> list[Line]:
+    return [
+        Line(t.what, round(t.seconds, 3), "s", t.baseline, round(t.seconds / t.ratio, 3), t.budget) for t in measure()
+    ]
 
 
 if __name__ == "__main__":
-    print("\n".join(report()))
+    print("\n".join(as_markdown(lines())))

@@ -1,0 +1,60 @@
+"""All benches: a Markdown table on the screen, and both it and the numbers as JSON in `.ocifree/bench`.
+
+make bench
+python -m ocifree_pipeline_tests.bench claim upload      # only these
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+
+from ocifree_pipeline_tests.bench import claim, sandbox, startup, upload
+from ocifree_pipeline_tests.bench.report import Line, as_markdown
+
+BENCHES: Mapping[str, Callable[[], list[Line]]] = {
+    "startup": startup.lines,
+    "sandbox": sandbox.lines,
+    "claim": claim.measure,
+    "upload": upload.measure,
+}
+FOLDER = Path(".ocifree/bench")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure, each number beside a baseline of the same run.")
+    parser.add_argument("bench", nargs="*", choices=[*BENCHES, []], help="which; all if none is named")
+    chosen = parser.parse_args().bench or list(BENCHES)
+    found: dict[str, list[Line]] = {}
+    seconds: dict[str, int] = {}
+    for name in chosen:
+        print(f"measuring {name}", file=sys.stderr, flush=True)
+        begun = time.perf_counter()
+        found[name] = BENCHES[name]()
+        seconds[name] = round(time.perf_counter() - begun)
+    table = "\n".join(as_markdown([line for lines in found.values() for line in lines]))
+    taken = ", ".join(f"{name} {number} s" for name, number in seconds.items())
+    machine = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": psutil.cpu_count(),
+        "load before the last minute": round(psutil.getloadavg()[0], 1),
+    }
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    numbers = {name: [asdict(line) | {"ratio": line.ratio} for line in lines] for name, lines in found.items()}
+    (FOLDER / "results.json").write_text(json.dumps({"on": machine, "seconds": seconds, "benches": numbers}, indent=2))
+    (FOLDER / "results.md").write_text(f"{table}\n\n{taken}; {machine}\n")
+    print(f"{table}\n\n{taken}; written to {FOLDER}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
