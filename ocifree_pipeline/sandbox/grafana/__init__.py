@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ocifree_pipeline.sandbox.door.http import Handler, Request, Response
 from ocifree_pipeline.sandbox.faults import Faults, Rule
-from ocifree_pipeline.sandbox.grafana import data_api, grafana_api, stack
+from ocifree_pipeline.sandbox.grafana import alloy_agent, data_api, grafana_api, minutes, stack
 from ocifree_pipeline.sandbox.recorder import Entry, Recorder
 from ocifree_pipeline.sandbox.world import World
 
@@ -24,6 +24,8 @@ CALLS: dict[stack.Kind, data_api.Call] = {
     "grafana": grafana_api.call,
 }
 _PUSHES = ("/push", "/v1/traces")
+
+minutes.AGENTS[:] = [minutes.Sender(alloy_agent.is_present, alloy_agent.push)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class GrafanaCloud:
 
         async def handle(request: Request) -> Response:
             self.touch()
+            minutes.keep(self.world)
             self.world.settle()
             body = await request.body.read(MOST_BODY)
             operation = _operation(kind, request)

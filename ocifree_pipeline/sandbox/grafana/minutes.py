@@ -1,4 +1,4 @@
-"""What happens every virtual minute at a stack that is in use: agents push, then alert rules are evaluated.
+"""What happens every virtual minute at a stack that is in use: agents send, then alert rules are evaluated.
 
 Nothing runs while no rule and no agent is there. When time is moved far ahead at once, only its last half hour is
 played minute by minute: nobody was there to see the rest.
@@ -7,33 +7,47 @@ played minute by minute: nobody was there to see the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from ocifree_pipeline.sandbox.grafana import alerting, stack
 from ocifree_pipeline.sandbox.world import World, transition
 
 MINUTE = timedelta(seconds=60)
+FIRST_SECONDS = 15
 PLAYED = timedelta(minutes=30)
 TICK = "grafana.minute"
 
-AGENTS: list[Callable[[World], bool]] = []
-"""Each pushes what it has for this minute, and says whether it will have more."""
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Somebody who sends every minute while he is there."""
+
+    is_present: Callable[[World], bool]
+    push: Callable[[World], None]
+
+
+AGENTS: list[Sender] = []
 
 
 def keep(world: World) -> None:
-    """See to it that the minutes go on from here."""
+    """See to it that the minutes go on from here, if there is anything to go on for."""
     known = stack.facts(world)
-    if not known.get("ticking"):
+    if not known.get("ticking") and _is_wanted(world):
         known["ticking"] = True
-        world.clock.at(world.clock.now() + MINUTE, TICK)
+        world.clock.later(FIRST_SECONDS, TICK)
+
+
+def _is_wanted(world: World) -> bool:
+    return bool(alerting.groups(world)) or any(one.is_present(world) for one in AGENTS)
 
 
 @transition(TICK)
 def _minute(world: World) -> None:
-    goes_on = [agent(world) for agent in AGENTS]
+    for one in AGENTS:
+        one.push(world)
     alerting.evaluate(world)
-    if not any(goes_on) and not alerting.groups(world):
+    if not _is_wanted(world):
         stack.facts(world)["ticking"] = False
         return
-    following = max(world.clock.now() + MINUTE, world.clock.latest() - PLAYED)
-    world.clock.at(following, TICK)
+    world.clock.at(max(world.clock.now() + MINUTE, world.clock.latest() - PLAYED), TICK)

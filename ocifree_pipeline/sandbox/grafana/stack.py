@@ -117,6 +117,11 @@ def kind_of(host: str) -> Kind | None:
     return next((kind for kind, pattern in HOSTS if pattern.fullmatch(host)), None)
 
 
+def is_host(host: str, kind: Kind) -> bool:
+    """Whether a host is that store of the stack."""
+    return kind_of(host) == kind
+
+
 def make_token(world: World, token: Token) -> str:
     prefix = "glc_" if token.kind == "access policy" else "glsa_"
     text = prefix + world.fresh("grafanatoken", 48)

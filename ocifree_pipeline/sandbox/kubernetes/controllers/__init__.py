@@ -14,6 +14,7 @@ def all_of_them() -> Iterable["Controller"]:
     from ocifree_pipeline.sandbox.kubernetes.controllers.bootstrap import Manifests
     from ocifree_pipeline.sandbox.kubernetes.controllers.cilium import Cilium
     from ocifree_pipeline.sandbox.kubernetes.controllers.endpoints import Endpoints
+    from ocifree_pipeline.sandbox.kubernetes.controllers.evictions import Evictions
     from ocifree_pipeline.sandbox.kubernetes.controllers.flux_kustomizations import Kustomizations
     from ocifree_pipeline.sandbox.kubernetes.controllers.flux_releases import HelmReleases
     from ocifree_pipeline.sandbox.kubernetes.controllers.flux_sources import (
@@ -46,6 +47,7 @@ def all_of_them() -> Iterable["Controller"]:
         Jobs,
         Scheduler,
         Kubelet,
+        Evictions,
         Endpoints,
         Cilium,
         HelmRepositories,
