@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ocifree_pipeline.deployment.allowances import Resource
 from ocifree_pipeline.deployment.blueprint import blueprint_of
 from ocifree_pipeline.deployment.convergence import CannotChange, Found
 from ocifree_pipeline.deployment.declaration import Declaration
@@ -101,7 +102,7 @@ class Account:
         made: dict[str, Found] = {}
         for part in PARTS:
             plan = foundation.plan(part)
-            require_free(foundation.items(part), free_of(self.declaration), {"dns_zone"})
+            require_free(foundation.items(part), {**free_of(self.declaration), Resource.NAT_GATEWAYS: 1}, {"dns_zone"})
             made |= foundation.apply(plan)
         return made
 

@@ -34,6 +34,7 @@ _BY_ID = frozenset(
     }
 )
 _BUCKET = "oci_objectstorage_bucket"
+_RECORD = "oci_dns_rrset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def what_stands(engine: Engine, spec: FoundationSpec) -> Standing:
 def imports_for(creations: Sequence[Creation], spec: FoundationSpec, standing: Standing) -> tuple[Import, ...]:
     """For each creation whose thing stands already: what to import. The rest is really to be made.
 
-    A record and the list that comes with the network are set, not made: doing it again changes nothing.
+    The lists that come with the network are set, not made: doing it again changes nothing.
     """
     return tuple(one for creation in creations for one in _import(creation, spec, standing))
 
@@ -73,6 +74,9 @@ def _import(creation: Creation, spec: FoundationSpec, standing: Standing) -> Ite
     if creation.type == RULE:
         yield from _import_rule(creation, spec, standing)
         return
+    if creation.type == _RECORD:
+        yield from _import_record(creation, standing)
+        return
     there = standing.found.get(str((creation.after.get("freeform_tags") or {}).get(ROLE_TAG)))
     if there is None:
         return
@@ -80,6 +84,13 @@ def _import(creation: Creation, spec: FoundationSpec, standing: Standing) -> Ite
         yield Import(creation.address, there.id)
     elif creation.type == _BUCKET:
         yield Import(creation.address, f"n/{there.attribute('namespace')}/b/{there.name}")
+
+
+def _import_record(creation: Creation, standing: Standing) -> Iterator[Import]:
+    """Records carry no tags; being in our zone makes them ours."""
+    there = standing.found.get(f"dns_record/{creation.index}")
+    if there is not None:
+        yield Import(creation.address, f"zoneNameOrId/{there.values['zone_id']}/domain/{there.name}/rtype/A")
 
 
 def _import_rule(creation: Creation, spec: FoundationSpec, standing: Standing) -> Iterator[Import]:
