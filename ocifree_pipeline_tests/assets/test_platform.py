@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ import pytest
 import yaml
 
 from ocifree_pipeline.deployment.blueprint import Blueprint, blueprint_of
+from ocifree_pipeline.deployment.errors import Transient
 from ocifree_pipeline.deployment.examples import example
 from ocifree_pipeline.deployment.loading import parse
 from ocifree_pipeline.record.bootstrap import CILIUM, bootstrap_urls, cilium_installer
 from ocifree_pipeline.record.tenancy import PlanFacts
+from ocifree_pipeline.sandbox.clock import Mode
 from ocifree_pipeline.sandbox.kubernetes.cluster import Machine
 from ocifree_pipeline.systems.secrets.vault import vault_of
 from ocifree_pipeline_tests.assets.conftest import Deployment
@@ -52,6 +55,7 @@ class Platform:
 
     deployment: Deployment
     here: Served
+    caught: pytest.CaptureFixture[str]
 
     def materialize(self, *keys: str, good: bool = True) -> dg.ExecuteInProcessResult:
         return self.deployment.materialize(*keys, good=good)
@@ -68,6 +72,12 @@ class Platform:
         from ocifree_pipeline.sandbox import instruments
 
         instruments.of(self.here.world).recorder.clear()
+
+    def said(self, *keys: str) -> str:
+        """What a run that ends well told on its way."""
+        self.caught.readouterr()
+        self.materialize(*keys)
+        return self.caught.readouterr().err
 
     def secret(self, namespace: str, name: str) -> dict[str, str]:
         found = self.here.core.read_namespaced_secret(name, namespace)
@@ -108,9 +118,18 @@ def machine(name: str, **more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def platform(folder: Path, patch: pytest.MonkeyPatch, drawn: Blueprint, **node: Any) -> Iterator[Platform]:
+def platform(
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    caught: pytest.CaptureFixture[str],
+    drawn: Blueprint,
+    mode: Mode = "immediate",
+    **node: Any,
+) -> Iterator[Platform]:
     patch.setenv("DAGSTER_HOME", str(folder / "home"))
-    with served(folder) as here, dg.DagsterInstance.ephemeral() as instance:
+    patch.setattr("ocifree_pipeline.record.definition.RETRY_SECONDS", 0)
+    patch.setattr("ocifree_pipeline.systems.kube.ingress.open_socket", _nobody)
+    with served(folder, mode=mode) as here, dg.DagsterInstance.ephemeral() as instance:
         patch.setattr(time, "sleep", here.advance)
         patch.setattr("ocifree_pipeline.systems.ssh.forward.forwarded", lambda *_: _here(here))
         found = Deployment(cast("Any", None), drawn, instance)
@@ -127,7 +146,11 @@ def platform(folder: Path, patch: pytest.MonkeyPatch, drawn: Blueprint, **node: 
             lambda cluster: cluster.bootstrap({CILIUM: cilium_installer(drawn)}, bootstrap_urls(drawn).values())
         )
         here.inside(lambda cluster: cluster.settle())
-        yield Platform(found, here)
+        yield Platform(found, here, caught)
+
+
+def _nobody(host: str, *_: Any, **__: Any) -> Any:
+    raise Transient(f"{host} does not answer", why="this cluster has no way in", fix="none")
 
 
 @contextmanager
@@ -135,15 +158,30 @@ def _here(here: Served) -> Iterator[tuple[str, int]]:
     yield "127.0.0.1", here.port
 
 
+DRAWN = {"tailscale_operator": {"enabled": True}, "namespaces": {"web": {"cpu": "500m", "memory": "512Mi"}}}
+
+
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TS_CLIENT_ID", "client-id")
     monkeypatch.setenv("TS_CLIENT_SECRET", "hunter2-client-secret")
-    drawn = blueprint(
-        tailscale_operator={"enabled": True},
-        namespaces={"web": {"cpu": "500m", "memory": "512Mi"}},
-    )
-    with platform(tmp_path, monkeypatch, drawn) as found:
+
+
+@pytest.fixture
+def lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], keys: None
+) -> Iterator[Platform]:
+    """On which everything happens at once."""
+    with platform(tmp_path, monkeypatch, capfd, blueprint(**DRAWN)) as found:
+        yield found
+
+
+@pytest.fixture
+def timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], keys: None
+) -> Iterator[Platform]:
+    """On which everything takes its time, and whoever waits lets it pass. Nothing runs yet but the job for Cilium."""
+    with platform(tmp_path, monkeypatch, capfd, blueprint(**DRAWN), mode="manual") as found:
         yield found
 
 
@@ -173,3 +211,140 @@ def test_everything_works_and_the_second_run_writes_nothing(lab: Platform) -> No
     assert lab.writes() == []
     assert {key: deployment.facts(key) for key in EVERYTHING} == recorded
     assert {deployment.metadata(key)["plan"] for key in EVERYTHING} == {"nothing to do"}
+
+
+def test_what_is_secret_is_neither_recorded_nor_logged(lab: Platform, capfd: pytest.CaptureFixture[str]) -> None:
+    runs = [lab.materialize(*EVERYTHING), lab.materialize(*EVERYTHING)]
+    said = capfd.readouterr()
+    logs = [
+        str(entry) + repr(entry.dagster_event) for run in runs for entry in lab.deployment.instance.all_logs(run.run_id)
+    ]
+    told = said.out + said.err + "".join(logs)
+    told += json.dumps([lab.deployment.metadata(key) for key in EVERYTHING], default=str)
+    key = lab.secret("flux-system", "sops-age")["age.agekey"]
+    assert key.startswith("AGE-SECRET-KEY-")
+    secrets = [key, "hunter2-client-secret", base64.b64encode(b"hunter2-client-secret").decode()]
+    secrets += [line for line in kubeconfig().get_secret_value().splitlines() if "key-data" in line]
+    assert not [secret[:8] for secret in secrets if secret in told]
+    assert lab.secret("tailscale", "operator-oauth") == {
+        "client_id": "client-id",
+        "client_secret": "hunter2-client-secret",
+    }
+
+
+# the age key ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_age_key_is_made_once_and_never_replaced(lab: Platform) -> None:
+    lab.materialize(AGE)
+    facts = lab.deployment.facts(AGE)
+    assert "make the age key" in lab.deployment.metadata(AGE)["plan"]
+    vault = vault_of("lab")
+    kept = vault.get(AGE)
+    assert lab.secret("flux-system", "sops-age")["age.agekey"] == kept.get_secret_value()
+
+    vault.remove(frozenset({AGE}))
+    told = lab.told(AGE)
+    assert (told["error"], told["what"]) == ("PreconditionMissing", "the age key of the repository is lost")
+    assert AGE not in vault.names()
+
+    vault.put({AGE: kept})
+    lab.materialize(AGE)
+    assert lab.deployment.facts(AGE) == facts
+
+
+def test_a_cluster_with_another_age_key_is_not_overwritten(lab: Platform) -> None:
+    lab.materialize(AGE)
+    there = lab.secret("flux-system", "sops-age")
+    lab.deployment.instance.wipe_assets([dg.AssetKey(["platform", "sops_age"])])
+    vault_of("lab").remove(frozenset({AGE}))
+    told = lab.told(AGE)
+    assert (told["error"], told["what"]) == ("Conflict", "the cluster holds another age key than the vault")
+    assert lab.secret("flux-system", "sops-age") == there
+
+
+# what goes wrong ------------------------------------------------------------------------------------------------------
+
+
+def test_nodes_become_ready_while_we_wait(timed: Platform) -> None:
+    said = timed.said(CILIUM_KEY)
+    assert "NetworkPluginNotReady" in said
+    assert timed.deployment.facts(CILIUM_KEY)["nodes"] == ["lab-ampere-1"]
+
+
+def test_an_installer_that_cannot_be_pulled_at_first(timed: Platform) -> None:
+    timed.here.strike(operation="pull/quay.io/cilium/cilium-cli:*", times=2, message="connection refused")
+    assert "wait: job cilium-install: has not finished yet" in timed.said(CILIUM_KEY)
+
+
+def test_a_release_that_fails_and_recovers_is_waited_for(timed: Platform) -> None:
+    timed.materialize(CILIUM_KEY, FLUX)
+    timed.here.strike(operation="release/tailscale/tailscale-operator", times=2, message="no space left on device")
+    said = timed.said(TAILSCALE)
+    assert "Helm install failed for release tailscale/tailscale-operator" in said
+    assert "no space left on device" in said
+    assert timed.deployment.facts(TAILSCALE)["release"] == "1.102.3"
+
+
+def test_a_release_that_never_comes_is_told_in_the_controllers_words(
+    timed: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed.materialize(CILIUM_KEY, FLUX)
+    monkeypatch.setattr(time, "monotonic", lambda: timed.here.world.clock.now().timestamp())
+    rule = timed.here.strike(operation="release/tailscale/tailscale-operator", times=None, message="no space left")
+    told = timed.told(TAILSCALE)
+    assert told["error"] == "NotVerified"
+    assert told["what"] == "waited 900 s until HelmRelease tailscale/tailscale-operator works, in vain"
+    assert "no space left" in told["why"]
+    assert checks(timed.materialize(FLUX, CILIUM_KEY))["flux:releases_ready"] is False
+
+    rule.times = 0
+    timed.materialize(TAILSCALE)
+    assert (
+        "ask Flux to try HelmRelease tailscale/tailscale-operator again" in timed.deployment.metadata(TAILSCALE)["plan"]
+    )
+
+
+def test_a_repository_of_charts_that_is_away_for_a_while(timed: Platform) -> None:
+    timed.materialize(CILIUM_KEY, FLUX)
+    timed.here.strike(operation="fetch/https://pkgs.tailscale.com/helmcharts", times=2, message="i/o timeout")
+    assert "i/o timeout" in timed.said(TAILSCALE)
+
+
+def test_an_image_that_cannot_be_pulled_at_first_is_waited_for(timed: Platform) -> None:
+    timed.materialize(CILIUM_KEY, FLUX)
+    timed.here.strike(operation="pull/docker.io/hashicorp/http-echo:*", times=1, message="toomanyrequests")
+    assert "wait: Deployment sample/hello: 0 of 1 pods are available" in timed.said(GATEWAY)
+
+
+def test_another_manager_is_named_and_not_overwritten(lab: Platform) -> None:
+    lab.materialize(GATEWAY)
+    lab.here.ask(
+        "PATCH",
+        "/apis/apps/v1/namespaces/sample/deployments/hello?fieldManager=kubectl-scale&force=true",
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "hello"}, "spec": {"replicas": 2}},
+        content_type="application/apply-patch+yaml",
+    )
+    told = lab.told(GATEWAY)
+    assert (told["error"], told["reaction"]) == ("Conflict", "stop")
+    assert told["what"] == "compare Deployment sample/hello: kubectl-scale manages the same fields"
+    assert told["why"] == "kubectl-scale has set .spec.replicas"
+
+
+@pytest.mark.parametrize("rule", [{"moment": "reset"}, {"moment": "before", "status": 503}, {"moment": "drop"}])
+def test_an_api_that_breaks_off_is_tried_again(lab: Platform, rule: dict[str, Any]) -> None:
+    lab.here.strike(operation="apply/deployments.apps", times=1, code="ServiceUnavailable", **rule)
+    lab.materialize(GATEWAY)
+    assert lab.deployment.metadata(GATEWAY)["attempt"] == 2
+
+
+def test_a_cluster_without_flux_is_told_so(lab: Platform) -> None:
+    lab.here.inside(lambda cluster: cluster.api.client.delete("apps/v1/deployments", "flux-system", "helm-controller"))
+    told = lab.told(FLUX)
+    assert told["what"] == "Flux is not on this cluster: helm-controller missing"
+
+
+def test_a_lost_kubeconfig_is_named(lab: Platform) -> None:
+    vault_of("lab").remove(frozenset({"talos/kubeconfig"}))
+    told = lab.told(POLICIES)
+    assert (told["error"], told["fix"]) == ("PreconditionMissing", "ocifree up --select 'talos/kubeconfig'")

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.systems.kube import inventory
 from ocifree_pipeline.systems.kube.api import MANAGER, Api, Resource
 from ocifree_pipeline.systems.kube.differences import differences
 from ocifree_pipeline.systems.kube.objects import DEFINITION, Object, Ref, at, is_of, labelled, ordered, ref_of
 from ocifree_pipeline.systems.kube.readiness import State, state_of, tells
-from ocifree_pipeline.systems.oci.waiting import Clock, Pause, wait_for
+from ocifree_pipeline.systems.oci.waiting import Clock, Pause, TimedOut, wait_for
 
 DEFINITION_SECONDS = 60.0
 READY_SECONDS = 900.0
@@ -144,15 +145,23 @@ def wait_until_ready(
             say(f"wait: {told}")
         return standing
 
-    wait_for(
-        look,
-        lambda standing: not standing.open,
-        failed=lambda standing: standing.failure,
-        what=_named(waiting),
-        timeout=timeout,
-        pause=Pause(1, 10),
-        clock=clock,
-    )
+    try:
+        wait_for(
+            look,
+            lambda standing: not standing.open,
+            failed=lambda standing: standing.failure,
+            what=_named(waiting),
+            timeout=timeout,
+            pause=Pause(1, 10),
+            clock=clock,
+        )
+    except TimedOut as error:
+        # Not Transient: trying again at once would be the same wait twice more before anybody learns of it.
+        raise NotVerified(
+            f"waited {timeout:.0f} s until {_named(waiting)}, in vain",
+            why=told or error.why,
+            fix="`kubectl describe` tells more; materializing the asset again looks at once, and has Flux do so",
+        ) from error
 
 
 def states_of(api: Api, objects: Sequence[Object]) -> dict[Ref, State]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ocifree_pipeline.deployment.errors import Conflict, NotVerified, Refused, Transient
+from ocifree_pipeline.deployment.errors import Conflict, NotVerified, Refused
 from ocifree_pipeline.systems.kube import delivery
 from ocifree_pipeline.systems.kube.delivery import apply, plan_for, wait_until_ready
 from ocifree_pipeline.systems.kube.objects import Object, Ref
@@ -315,7 +315,7 @@ def test_the_controllers_words_are_in_the_error(lab: Lab) -> None:
 
 
 def test_what_never_comes_is_given_up(lab: Lab) -> None:
-    with pytest.raises(Transient) as raised:
+    with pytest.raises(NotVerified) as raised:
         wait_until_ready(lab.api, [SERVER], ignore, timeout=30, clock=Hurried())
     assert raised.value.what == "waited 30 s until Deployment web/server works, in vain"
     assert "it is not there" in raised.value.why
