@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ocifree_pipeline.assets import talos_vm
 from ocifree_pipeline.assets.cluster import materialize_cluster, materialize_kubeconfig
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.record.definition import Body, Step, define_asset
@@ -49,8 +50,8 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     for number, guest in enumerate(blueprint.plan.guests, start=1):
         yield define_asset(
             blueprint,
-            f"talos/vm_{number}",
-            None,
+            talos_vm.vm_key(number),
+            _vm_body(number),
             group=GROUP,
             kinds={"talos", "proxmox"},
             deps=[f"talos/machine_config_{number}", "images/talos_nocloud", "proxmox/network", "proxmox/ceph_pool"],
@@ -108,6 +109,10 @@ def _secrets(step: Step) -> Outcome:
         ],
         look_inside="ocifree secret list",
     )
+
+
+def _vm_body(number: int) -> Body:
+    return lambda step: talos_vm.materialize(step, number)
 
 
 # talos/machine_config_<n> -----------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ocifree_pipeline.assets import proxmox_ceph
+from ocifree_pipeline.assets import proxmox_ceph, tailscale_lxc
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.record.ceph import CEPH, POOL
-from ocifree_pipeline.record.definition import Step, define_asset
+from ocifree_pipeline.record.definition import Body, Step, define_asset
 from ocifree_pipeline.record.machines import dialer_for
 from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.record.proxmox import (
@@ -22,6 +22,7 @@ from ocifree_pipeline.record.proxmox import (
     nodes_of,
     wanted_network,
 )
+from ocifree_pipeline.record.tailnet import LINKS
 
 GROUP = "proxmox"
 AUTHORITY = "/etc/pve/pve-root-ca.pem"
@@ -79,13 +80,17 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         for number, node in enumerate(blueprint.plan.ampere, start=1):
             yield define_asset(
                 blueprint,
-                f"proxmox/tailscale_lxc_{number}",
-                None,
+                tailscale_lxc.lxc_key(number),
+                _tailscale_body(number),
                 group=GROUP,
                 kinds={"proxmox", "tailscale"},
-                deps=["proxmox/network"],
+                deps=[NETWORK, LINKS],
                 describe=f"An unprivileged container on {node.name} that joins the tailnet and routes to the guests.",
             )
+
+
+def _tailscale_body(number: int) -> Body:
+    return lambda step: tailscale_lxc.materialize(step, number)
 
 
 # proxmox/cluster ------------------------------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ _JUDGES: dict[str, Judge] = {
     "machines/{ampere}:kvm": machines.kvm,
     "machines/{ampere}:never_recreated": machines.never_recreated,
     "proxmox/cluster:quorate": proxmox.quorate,
+    "proxmox/ceph_pool:live_migration": proxmox.live_migration,
     "proxmox/ceph:ceph_health": proxmox_ceph.ceph_health,
     "proxmox/ceph_pool:usable_space": proxmox_ceph.usable_space,
     "talos/secrets:secrets_kept": kubernetes.secrets_kept,

@@ -12,9 +12,6 @@ from types import MappingProxyType
 
 UNBUILT: Mapping[str, str] = MappingProxyType(
     {
-        "proxmox/ceph_pool:live_migration": "the Proxmox client",
-        "proxmox/tailscale_lxc_*": "the Proxmox client",
-        "talos/vm_*": "the Proxmox client",
         "monitoring/*": "the Grafana Cloud client",
         "monitoring/*:*": "the Grafana Cloud client",
         "assurance/etcd_backup": "the etcd snapshot",
