@@ -180,6 +180,24 @@ def _push(who: Who, words: Words) -> Steps:
     return 0
 
 
+def _storages(who: Who, words: Words) -> Steps:
+    """``pvesm status``: sizes in KiB, and in words what the API says with two numbers."""
+    node, (_, given) = console.node_of(who), console.options(words, FLAGS)
+    try:
+        rows = console.invoke(node, "GET", f"/nodes/{node.name}/storage", given)
+    except ApiError as error:
+        yield console.failed(error)
+        return console.FAILED
+    out = f"{'Name':<18} {'Type':>8} {'Status':>10} {'Total':>15} {'Used':>15} {'Available':>15} {'%':>8}\n"
+    for row in rows:
+        status = "active" if row.get("active") else "inactive" if row.get("enabled", 1) else "disabled"
+        total, used, left = (int(row.get(name, 0)) // 1024 for name in ("total", "used", "avail"))
+        share = f"{100 * used / total if total else 0:.2f}%"
+        out += f"{row['storage']:<18} {row['type']:>8} {status:>10} {total:>15} {used:>15} {left:>15} {share:>8}\n"
+    yield Result(0, out)
+    return 0
+
+
 def _api_info(_who: Who, _words: Words) -> Steps:
     yield Result(0, "APIVER 13\nAPIAGE 4\n")
     return 0
@@ -217,6 +235,7 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("pct", "exec"): _exec,
     ("pct", "push"): _push,
     ("pvesm", "apiinfo"): _api_info,
+    ("pvesm", "status"): _storages,
 }
 COMMANDS: dict[str, Command] = {
     "qm": _program("qm", QM),
