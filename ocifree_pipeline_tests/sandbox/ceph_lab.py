@@ -66,8 +66,8 @@ class Lab:
 
     def command(self, name: str, words: tuple[str, ...], typed: str = "") -> Result:
         match words:
-            case ("pvesm", "status", "--storage", storage):
-                return self._pvesm(storage)
+            case ("pvesh", "get", path, "--output-format", "json"):
+                return self._storage(path.split("/")[4])
             case ("dpkg-query", "--show", package):
                 return Result(0 if package in self.nodes[name].packages else 1, "", "")
             case ("test", "-e", path):
@@ -81,10 +81,10 @@ class Lab:
         result = PROGRAMS[words[0]](site, words[1:])
         return Result(result.code, result.out, result.err)
 
-    def _pvesm(self, storage: str) -> Result:
+    def _storage(self, storage: str) -> Result:
         if storage not in self.storages:
-            return Result(255, "", f"storage '{storage}' does not exist\n")
-        return Result(0, f"Name Type Status Total Used Available %\n{storage} rbd active 100 0 100 0.00%\n", "")
+            return Result(2, "", f"storage '{storage}' does not exist\n")
+        return Result(0, json.dumps({"active": 1, "type": "rbd"}), "")
 
     def node(self, name: str) -> Machine:
         """That node as the pipeline sees it."""

@@ -13,11 +13,10 @@ from typing import Any
 
 from ocifree_pipeline.deployment.errors import Conflict, NotVerified
 from ocifree_pipeline.systems.ceph.building import LIFETIME, PREFIX
-from ocifree_pipeline.systems.ceph.words import ask_ceph, change
+from ocifree_pipeline.systems.ceph.words import as_json, ask_ceph, change
 from ocifree_pipeline.systems.journal import Journal
 from ocifree_pipeline.systems.oci.waiting import Clock, Pause, TimedOut, wait_for
 from ocifree_pipeline.systems.proxmox.node import Node
-from ocifree_pipeline.systems.ssh.dialer import Result
 
 OPERATION = f"{PREFIX}pool"
 GROUPS = 32
@@ -70,14 +69,13 @@ def _pool(told: dict[str, Any]) -> Pool:
     )
 
 
-def storage_state(node: Node, name: str) -> str | None:
-    """What Proxmox says of the storage on this node, such as `active`; None when it has no such storage."""
-    result: Result = node.run(["pvesm", "status", "--storage", name])
-    for line in result.stdout.splitlines():
-        words = line.split()
-        if len(words) > 2 and words[0] == name:
-            return words[2]
-    if result.exit == 0 or "does not exist" in result.stderr:
+def is_active(node: Node, name: str) -> bool | None:
+    """Whether Proxmox can use the storage on this node; None when it has no such storage."""
+    path = f"/nodes/{node.name}/storage/{name}/status"
+    result = node.run(["pvesh", "get", path, "--output-format", "json"])
+    if result.exit == 0:
+        return bool(int(as_json(node, result.stdout, path).get("active", 0)))
+    if "does not exist" in result.stderr:
         return None
     raise NotVerified(
         f"{node.machine}: the storage {name} cannot be looked at",
@@ -137,7 +135,7 @@ class PoolBuilder:
 
     def plan(self) -> list[Change]:
         first = self.nodes[0]
-        has_storage = storage_state(first, self.wanted.name) is not None
+        has_storage = is_active(first, self.wanted.name) is not None
         changes = plan(self.wanted, find(first, self.wanted.name), has_storage=has_storage)
         if not changes:
             for intent in self.journal.open_intents(OPERATION):
@@ -163,8 +161,8 @@ class PoolBuilder:
             )
         try:
             wait_for(
-                lambda: {node.machine: storage_state(node, self.wanted.name) for node in self.nodes},
-                lambda states: set(states.values()) == {"active"},
+                lambda: {node.machine: is_active(node, self.wanted.name) for node in self.nodes},
+                lambda states: all(states.values()),
                 what=f"the storage {self.wanted.name} is active on every node",
                 timeout=STORAGE_SECONDS,
                 pause=Pause(1, 10),
