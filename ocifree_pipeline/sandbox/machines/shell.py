@@ -107,7 +107,9 @@ def _simple(who: Who, simple: Simple) -> Steps:
     for one in simple.redirections:
         if one.kind in {">", ">>"}:
             before = (files.read(who, one.target) or "") if one.kind == ">>" else ""
-            files.write(who, one.target, before + written.pop(one.target, ""))
+            if wrong := files.write(who, one.target, before + written.pop(one.target, "")):
+                yield Result(1, err=f"bash: {one.target}: {wrong}\n")
+                code = 1
     return code
 
 

@@ -198,9 +198,9 @@ def _wait(node: Node, task: Task, args: dict[str, Any]) -> float | None:
     standing = quorum.standing(node)
     if standing is None or not standing.quorate or len(standing.members) < 2:
         return POLL_SECONDS
-    task["log"][-1] = "waiting for quorum...OK"
     node.own["syncing"] = False
     task["log"] += [
+        "waiting for quorum...OK",
         "(re)generate node files",
         "generate new node certificate",
         "merge authorized SSH keys",

@@ -103,11 +103,11 @@ def at(world: World, address: str) -> Node | None:
     return Node(machine) if machine is not None and is_node(machine) else None
 
 
-def are_linked(one: Node, other: Node) -> bool:
+def are_linked(one: Node, other: Node, traffic: str = "") -> bool:
     """Both run, and packets get from one to the other."""
     if not (one.is_up and other.is_up):
         return False
-    return tampering.is_linked(one.world, one.machine.key, other.machine.key)
+    return tampering.is_linked(one.world, one.machine.key, other.machine.key, traffic)
 
 
 def come_up(machine: Computer) -> None:

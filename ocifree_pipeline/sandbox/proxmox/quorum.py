@@ -95,7 +95,7 @@ def all_standings(node: Node) -> dict[str, Standing]:
     return count(
         members,
         alive,
-        lambda one, other: nodes.are_linked(there[one], there[other]),
+        lambda one, other: nodes.are_linked(there[one], there[other], tampering.COROSYNC),
         device_votes=int(device.get("votes", 0)),
         reaches_device=lambda name: bool(device) and _reaches(there[name], device),
         expected={name: int(one.own["expected"]) for name, one in there.items()},
