@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from ocifree_pipeline.definitions import definitions_for
 from ocifree_pipeline.deployment.blueprint import Blueprint, blueprint_of
 from ocifree_pipeline.deployment.errors import Transient
 from ocifree_pipeline.deployment.examples import example
@@ -122,31 +124,36 @@ def platform(
     folder: Path,
     patch: pytest.MonkeyPatch,
     caught: pytest.CaptureFixture[str],
-    drawn: Blueprint,
+    wanted: Blueprint,
     mode: Mode = "immediate",
     **node: Any,
 ) -> Iterator[Platform]:
     patch.setenv("DAGSTER_HOME", str(folder / "home"))
     patch.setattr("ocifree_pipeline.record.definition.RETRY_SECONDS", 0)
+    patch.setattr(f"{Deployment.__module__}.definitions_for", _definitions_for)
     patch.setattr("ocifree_pipeline.systems.kube.ingress.open_socket", _nobody)
     with served(folder, mode=mode) as here, dg.DagsterInstance.ephemeral() as instance:
         patch.setattr(time, "sleep", here.advance)
         patch.setattr("ocifree_pipeline.systems.ssh.forward.forwarded", lambda *_: _here(here))
-        found = Deployment(cast("Any", None), drawn, instance)
+        found = Deployment(cast("Any", None), wanted, instance)
         found.pretend("tenancy/limits", **LIMITS)
-        found.pretend("tenancy/plan", **PlanFacts.of(drawn.plan).model_dump(mode="json"))
+        found.pretend("tenancy/plan", **PlanFacts.of(wanted.plan).model_dump(mode="json"))
         found.pretend("oci/network", **NETWORK)
         found.pretend("oci/reserved_ips", addresses={})
         found.pretend("machines/bastion", **machine("bastion", answers="linux"))
         found.pretend("machines/ampere_1", **machine("ampere_1"))
-        vault_of(drawn.declaration.name).put({"talos/kubeconfig": kubeconfig()})
+        vault_of(wanted.declaration.name).put({"talos/kubeconfig": kubeconfig()})
         standing = Machine(addresses=("10.0.1.10",), control_plane=True, **node)
         here.inside(lambda cluster: cluster.add_node("lab-ampere-1", standing))
         here.inside(
-            lambda cluster: cluster.bootstrap({CILIUM: cilium_installer(drawn)}, bootstrap_urls(drawn).values())
+            lambda cluster: cluster.bootstrap({CILIUM: cilium_installer(wanted)}, bootstrap_urls(wanted).values())
         )
         here.inside(lambda cluster: cluster.settle())
         yield Platform(found, here, caught)
+
+
+def _definitions_for(wanted: Blueprint) -> dg.Definitions:
+    return definitions() if wanted is drawn() else definitions_for(wanted)
 
 
 def _nobody(host: str, *_: Any, **__: Any) -> Any:
@@ -158,7 +165,18 @@ def _here(here: Served) -> Iterator[tuple[str, int]]:
     yield "127.0.0.1", here.port
 
 
-DRAWN = {"tailscale_operator": {"enabled": True}, "namespaces": {"web": {"cpu": "500m", "memory": "512Mi"}}}
+OPTIONS = {"tailscale_operator": {"enabled": True}, "namespaces": {"web": {"cpu": "500m", "memory": "512Mi"}}}
+
+
+@cache
+def drawn() -> Blueprint:
+    return blueprint(**OPTIONS)
+
+
+@cache
+def definitions() -> dg.Definitions:
+    """Drawing the graph takes longer than most of what is done with it here."""
+    return definitions_for(drawn())
 
 
 @pytest.fixture
@@ -172,7 +190,7 @@ def lab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], keys: None
 ) -> Iterator[Platform]:
     """On which everything happens at once."""
-    with platform(tmp_path, monkeypatch, capfd, blueprint(**DRAWN)) as found:
+    with platform(tmp_path, monkeypatch, capfd, drawn()) as found:
         yield found
 
 
@@ -181,7 +199,7 @@ def timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], keys: None
 ) -> Iterator[Platform]:
     """On which everything takes its time, and whoever waits lets it pass. Nothing runs yet but the job for Cilium."""
-    with platform(tmp_path, monkeypatch, capfd, blueprint(**DRAWN), mode="manual") as found:
+    with platform(tmp_path, monkeypatch, capfd, drawn(), mode="manual") as found:
         yield found
 
 
