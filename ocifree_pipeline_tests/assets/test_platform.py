@@ -132,6 +132,7 @@ def platform(
     patch.setattr("ocifree_pipeline.record.definition.RETRY_SECONDS", 0)
     patch.setattr(f"{Deployment.__module__}.definitions_for", _definitions_for)
     patch.setattr("ocifree_pipeline.systems.kube.ingress.open_socket", _nobody)
+    folder.mkdir(exist_ok=True)
     with served(folder, mode=mode) as here, dg.DagsterInstance.ephemeral() as instance:
         patch.setattr(time, "sleep", here.advance)
         patch.setattr("ocifree_pipeline.systems.ssh.forward.forwarded", lambda *_: _here(here))
