@@ -17,9 +17,12 @@ import yaml
 from ocifree_pipeline.cli.demo import declaration_for
 from ocifree_pipeline.deployment.blueprint import Blueprint, blueprint_of
 from ocifree_pipeline.deployment.loading import parse
+from ocifree_pipeline.record.definition import Step
+from ocifree_pipeline.record.proxmox import nodes_of
 from ocifree_pipeline.sandbox import snapshot
 from ocifree_pipeline.sandbox.profiles import Profile
 from ocifree_pipeline.sandbox.tailscale import tailnet
+from ocifree_pipeline.systems.proxmox.node import Node
 from ocifree_pipeline_tests.assets.conftest import FOUNDATION, Deployment, enter, write_key
 from ocifree_pipeline_tests.sandbox.harness import RunningSandbox, running
 
@@ -93,3 +96,12 @@ def standing(folder: Path) -> Iterator[Standing]:
             facts = {key: first.facts(key) for key in made}
             saved = sandbox.inside(lambda world: snapshot.save(world, folder / "standing.tar"))
         yield Standing(sandbox, blueprint, environ, saved, home, facts)
+
+
+@contextmanager
+def root_of(here: Deployment, machine: str) -> Iterator[Node]:
+    """Root on one machine, over the way that production takes."""
+    plan = here.blueprint.plan
+    step = Step(here.blueprint, "test", here.instance, print)
+    with nodes_of(step, [one for one in plan.machines if one.name == machine]) as (node,):
+        yield node
