@@ -1,6 +1,9 @@
 """The commands of Ceph and of block devices as programs of a guest."""
 
+from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.ceph.programs import PROGRAMS
+from ocifree_pipeline.sandbox.faults import Rule
+from ocifree_pipeline.sandbox.machines import power
 from ocifree_pipeline.sandbox.machines.session import Command, Result, Steps, Who, Words, read_line
 
 FOR_ROOT = {
@@ -21,6 +24,13 @@ BROUGHT_BY = {
     "lvs": "lvm2",
 }
 NOT_FOUND = 127
+SERVICE = "ceph"
+CHANGING = (
+    "pveceph install", "pveceph init", "pveceph mon", "pveceph mgr", "pveceph osd", "pveceph pool create",
+    "pveceph pool destroy", "ceph-volume lvm create", "ceph-volume lvm zap", "ceph-volume lvm activate", "sgdisk",
+    "partx", "ceph config set", "ceph config rm", "ceph osd set", "ceph osd unset", "ceph osd in", "ceph osd out",
+    "ceph osd purge", "ceph osd pool set", "ceph osd pool application",
+)  # fmt: skip
 
 
 def _command(name: str) -> Command:
@@ -31,15 +41,44 @@ def _command(name: str) -> Command:
 
 
 def _run(who: Who, name: str, words: Words, typed: str = "") -> Result:
+    """Faults of the service ``ceph`` strike by the first three words; ``reset`` reboots the node when it is done."""
     from ocifree_pipeline.sandbox.ceph.on_proxmox import site_of
 
     if BROUGHT_BY.get(name, "bash") not in who.machine.guest["packages"]:
         return Result(NOT_FOUND, err=f"bash: {name}: command not found\n")
     if name in FOR_ROOT and who.user != "root":
         return Result(1, err=FOR_ROOT[name] + "\n")
+    operation = " ".join((name, *words[:2]))
+    rule = instruments.strikes(who.machine.world, SERVICE, operation)
+    if rule is not None and rule.moment in {"before", "drop"}:
+        return Result(1, err=_said(rule))
     site = site_of(who.machine)
     site.typed = typed
-    return PROGRAMS[name](site, words)
+    done = PROGRAMS[name](site, words)
+    _note(who, operation, words, done.code)
+    if rule is not None and rule.moment == "reset":
+        power.restart(who.machine)
+    if rule is not None and rule.moment in {"after", "reset", "truncate"}:
+        return Result(1, err=_said(rule))
+    return done
+
+
+def _said(rule: Rule) -> str:
+    return ("got timeout" if rule.message.startswith("An internal error") else rule.message) + "\n"
+
+
+def _note(who: Who, operation: str, words: Words, code: int) -> None:
+    line = " ".join((operation.partition(" ")[0], *(word for word in words if not word.startswith("-"))))
+    instruments.note(
+        who.machine.world,
+        host=who.machine.addresses[0] if who.machine.addresses else "",
+        method="RUN",
+        path=operation,
+        service=SERVICE,
+        operation=operation,
+        status=400 if code else 200,
+        mutating=line.startswith(CHANGING),
+    )
 
 
 def _pveceph(who: Who, words: Words) -> Result | Steps:

@@ -47,6 +47,27 @@ def site_of(machine: Computer) -> Site:
     )
 
 
+def unit_runs(machine: Computer, unit: str) -> bool:
+    """A unit of Ceph that nobody has stopped: it runs when there is such a daemon on this node."""
+    site = site_of(machine)
+    kind, _, name = unit.removeprefix("ceph-").partition("@")
+    match kind:
+        case "mon" | "mgr":
+            return name == site.here and name in site.shared.get(f"{kind}s", ())
+        case "osd":
+            return bool(site.shared.get("osds", {}).get(name, {}).get("host") == site.here)
+        case _:
+            return False
+
+
+def came_up(machine: Computer) -> None:
+    """What somebody has stopped starts again with its node."""
+    for unit, state in machine.guest.get("services", {}).items():
+        if unit.startswith("ceph-"):
+            state["active"] = True
+    notice(machine)
+
+
 def notice(machine: Computer) -> None:
     """A node went down or came up: what Ceph makes of that begins now, and not when somebody looks next."""
     site = site_of(machine)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ocifree_pipeline.sandbox.ceph import on_proxmox
 from ocifree_pipeline.sandbox.machines.backend import Serve
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.proxmox import nodes
@@ -15,6 +16,8 @@ def runs(machine: Computer, unit: str) -> bool:
     node = Node(machine)
     if unit == "corosync":
         return bool(node.own["corosync"])
+    if unit.startswith("ceph-"):
+        return on_proxmox.unit_runs(machine, unit)
     return unit in UNITS and not node.own["failed"] and not (unit == "pveproxy" and node.own["proxyDown"])
 
 
