@@ -6,7 +6,7 @@ import hashlib
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from ocifree_pipeline.sandbox.kubernetes import statuses
+from ocifree_pipeline.sandbox.kubernetes import quotas, statuses
 from ocifree_pipeline.sandbox.kubernetes.kinds import Kind
 from ocifree_pipeline.sandbox.kubernetes.selectors import selects
 from ocifree_pipeline.sandbox.kubernetes.statuses import Cause
@@ -32,6 +32,8 @@ def admit(kind: Kind, tree: Tree, old: Tree | None, store: Store, service_cidr: 
         _pod_spec(at(tree, "spec", "jobTemplate", "spec", "template", "spec", default={}))
     elif kind.kind == "Pod":
         _pod(tree)
+        if old is None:
+            quotas.admit(tree, store)
     elif kind.kind == "Service":
         _service(tree, old, store, service_cidr)
     elif kind.kind == "Secret":

@@ -13,6 +13,7 @@ def all_of_them() -> Iterable["Controller"]:
     """One of each."""
     from ocifree_pipeline.sandbox.kubernetes.controllers.bootstrap import Manifests
     from ocifree_pipeline.sandbox.kubernetes.controllers.cilium import Cilium
+    from ocifree_pipeline.sandbox.kubernetes.controllers.cloud import CloudNodes
     from ocifree_pipeline.sandbox.kubernetes.controllers.endpoints import Endpoints
     from ocifree_pipeline.sandbox.kubernetes.controllers.evictions import Evictions
     from ocifree_pipeline.sandbox.kubernetes.controllers.flux_kustomizations import Kustomizations
@@ -27,6 +28,8 @@ def all_of_them() -> Iterable["Controller"]:
     from ocifree_pipeline.sandbox.kubernetes.controllers.jobs import Jobs
     from ocifree_pipeline.sandbox.kubernetes.controllers.kubelet import Kubelet
     from ocifree_pipeline.sandbox.kubernetes.controllers.nodes import Nodes
+    from ocifree_pipeline.sandbox.kubernetes.controllers.oracle import OracleNodes
+    from ocifree_pipeline.sandbox.kubernetes.controllers.quotas import Quotas
     from ocifree_pipeline.sandbox.kubernetes.controllers.scheduler import Scheduler
     from ocifree_pipeline.sandbox.kubernetes.controllers.workloads import (
         DaemonSets,
@@ -48,7 +51,9 @@ def all_of_them() -> Iterable["Controller"]:
         Scheduler,
         Kubelet,
         Evictions,
+        Quotas,
         Endpoints,
+        CloudNodes,
         Cilium,
         HelmRepositories,
         HelmCharts,
@@ -56,5 +61,6 @@ def all_of_them() -> Iterable["Controller"]:
         HelmReleases,
         Kustomizations,
         Gateways,
+        OracleNodes,
     ]
     return [make() for make in (*mine, *MORE)]

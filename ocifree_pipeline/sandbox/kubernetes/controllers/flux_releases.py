@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ocifree_pipeline.sandbox.kubernetes import events
 from ocifree_pipeline.sandbox.kubernetes.catalogue import charts, releases
 from ocifree_pipeline.sandbox.kubernetes.catalogue.charts import Chart, Release
 from ocifree_pipeline.sandbox.kubernetes.conditions import condition, is_true, key, own_key, split, with_conditions
@@ -234,6 +235,7 @@ def _fail(here: Here, tree: Tree, chart: Chart, release: Release, *, action: str
         f"Helm {action} failed for release {release.namespace}/{release.name} with chart "
         f"{chart.name}@{release.version}: {message}"
     )
+    events.tell(here, tree, reason, said, by=CONTROLLER, warns=True)
     failures = at(tree, "status", "failures", default=0) + 1
     status = ready(tree, False, reason, said, here.stamp)
     released = condition("Released", False, reason, said)
@@ -251,6 +253,8 @@ def _succeed(here: Here, tree: Tree, chart: Chart, release: Release, action: str
         f"Helm {action} succeeded for release {release.namespace}/{release.name}.v{number} with chart "
         f"{chart.name}@{release.version}"
     )
+    if not is_true(tree, "Ready"):
+        events.tell(here, tree, reason, said, by=CONTROLLER)
     status = ready(tree, True, reason, said, here.stamp)
     released = condition("Released", True, reason, said)
     status["conditions"] = with_conditions(tree | {"status": status}, [released], here.stamp, generation=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
+from ocifree_pipeline.sandbox.kubernetes import events
 from ocifree_pipeline.sandbox.kubernetes.catalogue import images
 from ocifree_pipeline.sandbox.kubernetes.conditions import condition, is_true, key, own_key, split, with_conditions
 from ocifree_pipeline.sandbox.kubernetes.running import Here, Keys
@@ -74,6 +75,12 @@ def _backs_off(pod: Tree) -> bool:
     )
 
 
+def _waits_for(pod: Tree, message: str) -> bool:
+    return any(
+        at(one, "state", "waiting", "message") == message for one in at(pod, "status", "containerStatuses", default=[])
+    )
+
+
 def _crashed(pod: Tree) -> bool:
     return any("waiting" in one.get("state", {}) for one in at(pod, "status", "containerStatuses", default=[]))
 
@@ -91,6 +98,9 @@ def _start(here: Here, pod: Tree, node: Tree) -> float | None:
     network = spec.get("hostNetwork") or is_true(node, "Ready")
     if missing or not network:
         message = missing or "network is not ready: cni plugin not initialized"
+        if not _waits_for(pod, message):
+            reason = "FailedMount" if missing else "NetworkNotReady"
+            events.tell(here, pod, reason, message, by="kubelet", warns=True)
         _say(here, pod, _waiting(here, pod, STARTING, message))
         return None
     if "startTime" not in (pod.get("status") or {}):
@@ -102,6 +112,7 @@ def _start(here: Here, pod: Tree, node: Tree) -> float | None:
     failing = _pull_failure(here, pod)
     if failing is not None:
         image, message = failing
+        events.tell(here, pod, "Failed", message, by="kubelet", warns=True)
         status = _waiting(here, pod, "ImagePullBackOff", f'Back-off pulling image "{image}": {message}')
         tries = max((one["restartCount"] for one in status["containerStatuses"]), default=0)
         annotated = int(at(pod, "metadata", "annotations", "sandbox.ocifree/pulls", default=0)) + 1
@@ -138,6 +149,7 @@ def _failed(here: Here, pod: Tree, message: str) -> float | None:
         return None
     statuses = at(pod, "status", "containerStatuses", default=[])
     count = max((one["restartCount"] for one in statuses), default=0) + 1
+    events.tell(here, pod, "BackOff", f"Back-off restarting failed container: {message}", by="kubelet", warns=True)
     status = _waiting(here, pod, "CrashLoopBackOff", f"back-off restarting failed container: {message}")
     for one in status["containerStatuses"]:
         one["restartCount"] = count

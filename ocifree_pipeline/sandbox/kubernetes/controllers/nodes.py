@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from itertools import islice
 
+from ocifree_pipeline.sandbox.kubernetes import events
 from ocifree_pipeline.sandbox.kubernetes.conditions import condition, is_true, own_key, with_conditions
 from ocifree_pipeline.sandbox.kubernetes.running import Here, Keys
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree, at, clone
@@ -52,6 +53,9 @@ class Nodes:
         )
         ready = _readiness(machine, network, missed=not machine["running"] and left <= 0)
         wanted = [one for one in at(node, "spec", "taints", default=[]) if one["key"] not in {NOT_READY, UNREACHABLE}]
+        if not any(one["type"] == "Ready" and one["status"] == ready["status"] for one in _said(node)):
+            reason = "NodeReady" if ready["status"] == "True" else "NodeNotReady"
+            events.tell(here, node, reason, f"Node {key} status is now: {reason}", by="node-controller")
         if ready["status"] != "True":
             which = NOT_READY if ready["status"] == "False" else UNREACHABLE
             wanted += [{"key": which, "effect": effect} for effect in ("NoSchedule", "NoExecute")[: 1 + _evicts(ready)]]
@@ -59,6 +63,11 @@ class Nodes:
             node = here.client.patch(NODES, "", key, {"spec": {"taints": wanted or None}})
         here.client.set_status(NODES, node, _status(here, node, machine, ready, network=network))
         return left or None
+
+
+def _said(node: Tree) -> list[Tree]:
+    found: list[Tree] = at(node, "status", "conditions", default=[])
+    return found
 
 
 def _evicts(ready: Tree) -> bool:

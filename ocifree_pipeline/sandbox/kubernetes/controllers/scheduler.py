@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from ocifree_pipeline.sandbox.kubernetes import events
 from ocifree_pipeline.sandbox.kubernetes.conditions import (
     amount,
     condition,
@@ -70,6 +71,8 @@ class Scheduler:
                 f"0/{len(nodes)} nodes are available: {listed}." if nodes else "no nodes available to schedule pods"
             )
             said = condition("PodScheduled", False, "Unschedulable", message)
+            if not any(one.get("message") == message for one in at(pod, "status", "conditions", default=[])):
+                events.tell(here, pod, "FailedScheduling", message, by="default-scheduler", warns=True)
         status = pod.get("status") or {}
         here.client.set_status(PODS, pod, status | {"conditions": with_conditions(pod, [said], here.stamp)})
         return None

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ocifree_pipeline.sandbox.kubernetes import events
 from ocifree_pipeline.sandbox.kubernetes.conditions import (
     condition,
     controller_of,
@@ -18,6 +19,7 @@ from ocifree_pipeline.sandbox.kubernetes.conditions import (
     with_conditions,
 )
 from ocifree_pipeline.sandbox.kubernetes.running import Here, Keys
+from ocifree_pipeline.sandbox.kubernetes.statuses import Refusal
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree, at
 
 PODS = "v1/pods"
@@ -25,6 +27,8 @@ DAEMON_SETS, DEPLOYMENTS = "apps/v1/daemonsets", "apps/v1/deployments"
 REPLICA_SETS, STATEFUL_SETS = "apps/v1/replicasets", "apps/v1/statefulsets"
 HASH, REVISION = "pod-template-hash", "controller-revision-hash"
 DONE = frozenset({"Succeeded", "Failed"})
+FAILURE = "ReplicaFailure"
+RETRY_SECONDS = 15.0
 DAEMON_TOLERATIONS = tuple(
     {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": effect}
     for key, effect in (
@@ -165,7 +169,9 @@ class Deployments:
         ready = sum(at(one, "status", "readyReplicas", default=0) for one in (new, *old))
         everything = sum(at(one, "status", "replicas", default=0) for one in (new, *old))
         updated = at(new, "status", "replicas", default=0)
-        here.client.set_status(DEPLOYMENTS, tree, _deployment_status(here, tree, everything, updated, ready))
+        failure = next((one for one in at(new, "status", "conditions", default=[]) if one["type"] == FAILURE), None)
+        status = _deployment_status(here, tree, everything=everything, updated=updated, ready=ready, failure=failure)
+        here.client.set_status(DEPLOYMENTS, tree, status)
         return None
 
 
@@ -198,7 +204,9 @@ def _replica_set(tree: Tree, current: str, revision: int) -> Tree:
     }
 
 
-def _deployment_status(here: Here, tree: Tree, everything: int, updated: int, ready: int) -> Tree:
+def _deployment_status(
+    here: Here, tree: Tree, *, everything: int, updated: int, ready: int, failure: Tree | None
+) -> Tree:
     wanted = tree["spec"]["replicas"]
     done = updated == wanted == ready == everything
     name = tree["metadata"]["name"]
@@ -213,10 +221,10 @@ def _deployment_status(here: Here, tree: Tree, everything: int, updated: int, re
         if done
         else condition("Progressing", True, "ReplicaSetUpdated", f'ReplicaSet of "{name}" is progressing.'),
     ]
-    status: Tree = {
-        "observedGeneration": tree["metadata"]["generation"],
-        "conditions": with_conditions(tree, said, here.stamp),
-    }
+    conditions = with_conditions(tree, said if failure is None else [*said, failure], here.stamp)
+    if failure is None:
+        conditions = [one for one in conditions if one["type"] != FAILURE]
+    status: Tree = {"observedGeneration": tree["metadata"]["generation"], "conditions": conditions}
     counts = {
         "replicas": everything,
         "updatedReplicas": updated,
@@ -236,17 +244,32 @@ class ReplicaSets:
 
     def reconcile(self, here: Here, key: str) -> float | None:
         tree = _alive(here, REPLICA_SETS, key)
-        if tree is None:
+        if tree is None or (is_true(tree, FAILURE) and not here.timed and not _wants_less(tree)):
             return None
         metadata, spec = tree["metadata"], tree["spec"]
         pods = [one for one in pods_of(here, tree) if at(one, "status", "phase") not in DONE]
         for pod in sorted(pods, key=lambda one: is_true(one, "Ready"))[: max(len(pods) - spec["replicas"], 0)]:
             _drop(here, pod)
+        refused = ""
         for _ in range(spec["replicas"] - len(pods)):
-            here.client.create(PODS, pod_from(spec["template"], metadata["namespace"], f"{metadata['name']}-", tree))
+            pod = pod_from(spec["template"], metadata["namespace"], f"{metadata['name']}-", tree)
+            try:
+                here.client.create(PODS, pod)
+            except Refusal as refusal:
+                refused = refusal.message
+                events.tell(here, tree, "FailedCreate", f"Error creating: {refused}", by=self.name, warns=True)
+                break
         pods = [one for one in pods_of(here, tree) if at(one, "status", "phase") not in DONE]
-        _say_counts(here, REPLICA_SETS, tree, pods)
-        return None
+        more: Tree = {}
+        if refused:
+            failure = condition(FAILURE, True, "FailedCreate", refused)
+            more["conditions"] = with_conditions(tree, [failure], here.stamp)
+        _say_counts(here, REPLICA_SETS, tree, pods, more)
+        return RETRY_SECONDS if refused else None
+
+
+def _wants_less(tree: Tree) -> bool:
+    return bool(tree["spec"]["replicas"] <= at(tree, "status", "replicas", default=0))
 
 
 def _say_counts(here: Here, resource: str, tree: Tree, pods: Iterable[Tree], more: Tree | None = None) -> None:
