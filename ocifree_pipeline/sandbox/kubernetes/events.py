@@ -1,4 +1,4 @@
-"""Events: what controllers tell people about an object. One that happens again is counted."""
+"""Events: what controllers tell people about an object. What happens again for the same reason is counted."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -14,11 +14,11 @@ EVENTS = "v1/events"
 def tell(here: "Here", tree: Tree, reason: str, message: str, *, by: str, warns: bool = False) -> None:
     metadata = tree["metadata"]
     namespace = metadata.get("namespace", "default")
-    digest = hashlib.sha256(f"{metadata['uid']}/{reason}/{message}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{metadata['uid']}/{reason}".encode()).hexdigest()[:16]
     name = f"{metadata['name']}.{digest}"
     known = here.client.get(EVENTS, namespace, name)
     if known is not None:
-        again = {"count": at(known, "count", default=1) + 1, "lastTimestamp": here.stamp}
+        again = {"count": at(known, "count", default=1) + 1, "lastTimestamp": here.stamp, "message": message}
         here.client.patch(EVENTS, namespace, name, again)
         return
     body: Tree = {
