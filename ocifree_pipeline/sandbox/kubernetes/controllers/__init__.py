@@ -28,7 +28,6 @@ def all_of_them() -> Iterable["Controller"]:
     from ocifree_pipeline.sandbox.kubernetes.controllers.jobs import Jobs
     from ocifree_pipeline.sandbox.kubernetes.controllers.kubelet import Kubelet
     from ocifree_pipeline.sandbox.kubernetes.controllers.nodes import Nodes
-    from ocifree_pipeline.sandbox.kubernetes.controllers.oracle import OracleNodes
     from ocifree_pipeline.sandbox.kubernetes.controllers.quotas import Quotas
     from ocifree_pipeline.sandbox.kubernetes.controllers.scheduler import Scheduler
     from ocifree_pipeline.sandbox.kubernetes.controllers.workloads import (
@@ -61,6 +60,5 @@ def all_of_them() -> Iterable["Controller"]:
         HelmReleases,
         Kustomizations,
         Gateways,
-        OracleNodes,
     ]
     return [make() for make in (*mine, *MORE)]
