@@ -1,5 +1,6 @@
 """What becomes of guests when their node goes down or comes up, and of those that are looked after (HA)."""
 
+from ocifree_pipeline.sandbox.ceph import on_proxmox
 from ocifree_pipeline.sandbox.machines import power, reach
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.proxmox import guests, nodes, qemu, quorum, tasks
@@ -20,7 +21,7 @@ def came_up(machine: Computer) -> None:
     for guest in guests.hosted(node):
         guest.record["lock"] = ""
     machine.world.clock.later(AUTOSTART_SECONDS, "pve.autostart", machine=machine.key, boots=machine.boots)
-    _notice(machine)
+    on_proxmox.came_up(machine)
 
 
 def went_down(machine: Computer) -> None:
@@ -32,12 +33,6 @@ def went_down(machine: Computer) -> None:
             if _is_managed(guest):
                 args = {"machine": machine.key, "boots": machine.boots, "vmid": guest.vmid}
                 machine.world.clock.later(FENCING_SECONDS, "pve.recover", **args)
-    _notice(machine)
-
-
-def _notice(machine: Computer) -> None:
-    from ocifree_pipeline.sandbox.ceph import on_proxmox
-
     on_proxmox.notice(machine)
 
 

@@ -41,7 +41,13 @@ def test_healthy_with_a_pool_through_the_loss_of_a_node(here: Deployment) -> Non
     assert "WARNING, min_size 1: while a node is away" in told["summary"], "an accepted risk stays in sight"
     assert told["usable_gb"] == pytest.approx(here.blueprint.plan.ceph.usable_gb, rel=0.03)  # type: ignore[union-attr]
 
+    def changes() -> int:
+        return here.sandbox.recorder.count(service="ceph", mutating=True)
+
+    made = changes()
+    assert made >= 17
     here.materialize(CEPH, POOL)
+    assert changes() == made
     assert (here.metadata(CEPH)["plan"], here.metadata(POOL)["plan"]) == ("nothing to do", "nothing to do")
     assert here.facts(CEPH) == facts
 
@@ -53,6 +59,12 @@ def test_healthy_with_a_pool_through_the_loss_of_a_node(here: Deployment) -> Non
         assert [one["osdid"] for one in nodes[2].ask(f"/nodes/{HOSTS[2]}/disks/list", "--include-partitions", "1")] == [
             -1, -1, -1, 2,
         ]  # fmt: skip
+
+        nodes[2].run(["systemctl", "stop", "ceph-osd@2"]).checked("stop an OSD")
+        assert nodes[2].run(["systemctl", "is-active", "ceph-osd@2"]).stdout == "inactive\n"
+        assert "osd.2 (root=default,host=lab-ampere-3) is down" in nodes[0].run(["ceph", "health", "detail"]).stdout
+        nodes[2].run(["systemctl", "start", "ceph-osd@2"]).checked("start it again")
+    here.sandbox.advance(120)
 
     # The first node is the one that is asked otherwise.
     switch(here, "ampere_1", "STOP")
