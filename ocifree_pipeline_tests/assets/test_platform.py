@@ -21,6 +21,7 @@ from ocifree_pipeline.deployment.blueprint import Blueprint, blueprint_of
 from ocifree_pipeline.deployment.errors import Transient
 from ocifree_pipeline.deployment.examples import example
 from ocifree_pipeline.deployment.loading import parse
+from ocifree_pipeline.deployment.platform import manifest_values, parts_for_flux
 from ocifree_pipeline.record.bootstrap import CILIUM, bootstrap_urls, cilium_installer
 from ocifree_pipeline.record.tenancy import PlanFacts
 from ocifree_pipeline.sandbox.clock import Mode
@@ -367,3 +368,116 @@ def test_a_lost_kubeconfig_is_named(lab: Platform) -> None:
     vault_of("lab").remove(frozenset({"talos/kubeconfig"}))
     told = lab.told(POLICIES)
     assert (told["error"], told["fix"]) == ("PreconditionMissing", "ocifree up --select 'talos/kubeconfig'")
+
+
+# what may be declared -------------------------------------------------------------------------------------------------
+
+
+def test_oracles_controller_greets_nodes_before_anything_else_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wanted = blueprint(ccm={"enabled": True})
+    greeted = {"external_cloud_provider": True, "provider_id": "ocid1.instance.oc1..a"}
+    with platform(tmp_path, monkeypatch, capfd, wanted, "manual", **greeted) as lab:
+        lab.materialize(CCM, CILIUM_KEY, FLUX)
+        assert lab.deployment.facts(CCM)["nodes"] == ["lab-ampere-1"]
+        config = lab.here.core.read_namespaced_config_map("oci-cloud-controller-manager", "kube-system")
+        found = yaml.safe_load(config.data["cloud-provider.yaml"])
+        assert found["useInstancePrincipals"] is True
+        assert (found["vcn"], found["loadBalancer"]["subnet1"]) == (NETWORK["vcn"], "ocid1.subnet.oc1..s")
+        lab.forget()
+        lab.materialize(CCM, CILIUM_KEY, FLUX)
+        assert lab.writes() == []
+
+
+def test_oracles_controller_is_for_native_nodes_only() -> None:
+    data = yaml.safe_load(example("proxmox-ceph"))
+    data["kubernetes"]["ccm"] = {"enabled": True}
+    graph = definitions_for(blueprint_of(parse(yaml.safe_dump(data)))).resolve_asset_graph()
+    assert dg.AssetKey(["platform", "oci_ccm"]) not in graph.get_all_asset_keys()
+
+
+REPOSITORY = "https://git.example.org/lab.git"
+
+
+def following(**more: Any) -> Blueprint:
+    return blueprint(flux={"enabled": True, "repository": REPOSITORY, "credentials": "env:GIT_TOKEN", **more})
+
+
+def test_a_repository_is_followed_with_its_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GIT_TOKEN", "hunter2")
+    with platform(tmp_path, monkeypatch, capfd, following()) as lab:
+        published = {"settings.yaml": yaml.safe_dump(CONFIG_MAP)}
+        lab.here.inside(lambda cluster: cluster.publish(REPOSITORY, "a" * 40, published))
+        lab.materialize(CILIUM_KEY, AGE, FLUX)
+        assert lab.deployment.facts(FLUX)["repository"] == REPOSITORY
+        assert lab.secret("flux-system", "git-credentials") == {"username": "git", "password": "hunter2"}
+        assert lab.here.core.read_namespaced_config_map("from-git", "default").data == {"a": "b"}
+
+
+CONFIG_MAP = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "from-git", "namespace": "default"},
+    "data": {"a": "b"},
+}
+
+
+def test_a_deploy_key_needs_known_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2\n-----END OPENSSH PRIVATE KEY-----\n"
+    wanted = following(repository="ssh://git@git.example.org/lab.git")
+    monkeypatch.setenv("GIT_TOKEN", key)
+    with platform(tmp_path, monkeypatch, capfd, wanted) as lab:
+        told = lab.told(FLUX)
+        assert (told["error"], told["what"]) == ("Refused", "the deploy key comes without known_hosts")
+        assert "hunter2" not in str(told)
+
+
+def test_flux_delivers_what_the_repository_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from ocifree_pipeline.systems.kube.rendering import render, versions
+    from ocifree_pipeline.systems.kube.synced import write_tree
+
+    monkeypatch.setenv("GIT_TOKEN", "hunter2")
+    wanted = following(delivers=True)
+    values = manifest_values(wanted, versions())
+    for part in parts_for_flux(wanted):
+        write_tree(tmp_path / "repo", part, render(part, values))
+    files = {str(file.relative_to(tmp_path / "repo")): file.read_text() for file in (tmp_path / "repo").rglob("*.yaml")}
+    with platform(tmp_path, monkeypatch, capfd, wanted) as lab:
+        lab.here.inside(lambda cluster: cluster.publish(REPOSITORY, "a" * 40, files))
+        lab.materialize(CILIUM_KEY, AGE, FLUX)
+        lab.forget()
+        lab.materialize(POLICIES, GATEWAY)
+        assert lab.writes() == [], "Flux has brought all of it"
+        assert lab.deployment.facts(GATEWAY)["listeners"] == ["http"]
+
+
+def test_a_certificate_of_your_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHAIN", "-----BEGIN CERTIFICATE-----")
+    monkeypatch.setenv("KEY", "hunter2")
+    tls = {"certificate": "env:CHAIN", "private_key": "env:KEY"}
+    wanted = blueprint(gateway={"hostname": "lab.example.org", "tls": tls})
+    with platform(tmp_path, monkeypatch, capfd, wanted) as lab:
+        lab.materialize(GATEWAY)
+        assert lab.deployment.facts(GATEWAY)["listeners"] == ["http", "https"]
+        assert lab.secret("gateway", "gateway-tls")["tls.key"] == "hunter2"
+
+
+def test_a_namespace_that_is_no_longer_declared_is_left_to_its_owner(
+    lab: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.materialize(POLICIES)
+    fewer = Deployment(cast("Any", None), blueprint(), lab.deployment.instance)
+    fewer.materialize(POLICIES)
+    plan = fewer.metadata(POLICIES)["plan"]
+    assert "left as it is: Namespace web" in plan
+    assert "remove ResourceQuota web/all-pods" in plan
+    assert lab.here.core.read_namespace("web").metadata.deletion_timestamp is None
