@@ -13,6 +13,7 @@ from ocifree_pipeline.sandbox.proxmox.nodes import Node
 FAILED = 255
 PARAMETERS = 255
 AS_ROOT = Caller(ROOT)
+SAID = {"1": "1", "on": "1", "yes": "1", "true": "1", "0": "0", "off": "0", "no": "0", "false": "0"}
 Options = dict[str, str | list[str]]
 
 
@@ -49,16 +50,21 @@ def options(words: Words, flags: frozenset[str] = frozenset()) -> tuple[list[str
             continue
         name, equals, value = word.lstrip("-").partition("=")
         if not equals:
-            takes_none = name in flags and (not rest or rest[0] not in {"0", "1"})
+            takes_none = name in flags and (not rest or rest[0].lower() not in SAID)
             value = "1" if takes_none or not rest else rest.pop(0)
-        value = {"true": "1", "false": "0"}.get(value, value) if name in flags else value
         before = named.get(name)
         named[name] = value if before is None else [*([before] if isinstance(before, str) else before), value]
     return plain, named
 
 
 def invoke(node: Node, verb: str, path: str, given: Mapping[str, str | list[str]] | None = None) -> Any:
-    return methods.invoke(node, AS_ROOT, verb, path, given)
+    """As root. A command takes more words for yes and no than the API does."""
+    parameters = methods.find(verb, path)[0].parameters
+    values = dict(given or {})
+    for name, value in values.items():
+        if isinstance(value, str) and name in parameters and parameters[name].kind == "boolean":
+            values[name] = SAID.get(value.lower(), value)
+    return methods.invoke(node, AS_ROOT, verb, path, values)
 
 
 def failed(error: ApiError) -> Result:

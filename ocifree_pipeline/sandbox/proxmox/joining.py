@@ -143,7 +143,7 @@ def _ask(node: Node, task: Task, args: dict[str, Any]) -> float | None:
         raise TaskError(
             "Cannot connect: fingerprint '" + certificates.fingerprint(peer.own["pem"]) + "' not verified, abort!"
         )
-    if not access.check_password(peer, access.ROOT, _secret(args)):
+    if not access.check_password(peer, access.ROOT, args.pop("password", "")):
         raise TaskError("authentication failed - could not obtain ticket")
     log.append("Login succeeded.")
     log.append("check cluster join API version")
@@ -156,12 +156,8 @@ def _ask(node: Node, task: Task, args: dict[str, Any]) -> float | None:
     except ApiError as error:
         raise TaskError(f"{error.message}\nCluster join aborted!") from error
     log.append("Join request OK, finishing setup locally")
-    args.update(step="leave", peer=peer.machine.key, password="")
+    args.update(step="leave", peer=peer.machine.key)
     return POLL_SECONDS
-
-
-def _secret(args: dict[str, Any]) -> str:
-    return str(args.get("password", ""))
 
 
 def _peer(node: Node, host: str) -> Node:

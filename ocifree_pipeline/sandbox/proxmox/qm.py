@@ -67,6 +67,9 @@ def _call(who: Who, program: str, line: Line, words: Words) -> Steps:
             console.PARAMETERS, err=f"400 not enough arguments\n{program} <{'> <'.join(line.places)}> [OPTIONS]\n"
         )
         return console.PARAMETERS
+    if len(plain) > len(line.places):
+        yield Result(console.PARAMETERS, err="400 too many arguments\n")
+        return console.PARAMETERS
     named: dict[str, Any] = dict(zip(line.places, plain, strict=False))
     if "volume" in named:
         named["storage"] = str(named["volume"]).partition(":")[0]

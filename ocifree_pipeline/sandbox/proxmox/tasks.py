@@ -131,6 +131,7 @@ def _fail(node: Node, task: Task, why: str) -> None:
 
 
 def _stop(node: Node, task: Task, status: str) -> None:
+    task["args"].pop("password", None)
     task.update(status="stopped", exitstatus=status, endtime=node.now)
 
 

@@ -17,7 +17,7 @@ from ocifree_pipeline.sandbox.proxmox.nodes import Node
 from ocifree_pipeline.sandbox.world import World
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIYsG5nEdCqWYD4nQxTdWjwMGSzoZ1dp+FcshvW6gi0E me"
-ROOT = "secret"
+ROOT = "correct-horse"
 __all__ = ["Rig", "machines"]
 
 
@@ -117,7 +117,7 @@ class Rig:
 
     def form(self, count: int = 3) -> None:
         """A cluster of the first nodes."""
-        self.ok("pve1", "echo root:secret | chpasswd && pvecm create lab --link0 10.0.1.11")
+        self.ok("pve1", f"echo root:{ROOT} | chpasswd && pvecm create lab --link0 10.0.1.11")
         for number in range(2, count + 1):
             answer = self.join(f"pve{number}")
             assert "successfully added" in answer.out, answer
