@@ -12,6 +12,7 @@ from ocifree_pipeline.checks import (
     images,
     kubernetes,
     machines,
+    monitoring,
     platform,
     proxmox,
     proxmox_ceph,
@@ -82,6 +83,10 @@ _JUDGES: dict[str, Judge] = {
     "platform/cilium:cilium_ok": platform.cilium_ok,
     "platform/gateway:ingress_reachable": platform.ingress_reachable,
     "platform/flux:releases_ready": platform.releases_ready,
+    "monitoring/alloy:metrics_arrive": monitoring.metrics_arrive,
+    "monitoring/alloy:logs_arrive": monitoring.logs_arrive,
+    "monitoring/alloy:series_budget": monitoring.series_budget,
+    "monitoring/alloy:logs_budget": monitoring.logs_budget,
 }
 
 

@@ -12,8 +12,6 @@ from types import MappingProxyType
 
 UNBUILT: Mapping[str, str] = MappingProxyType(
     {
-        "monitoring/*": "the Grafana Cloud client",
-        "monitoring/*:*": "the Grafana Cloud client",
         "assurance/etcd_backup": "the etcd snapshot",
         "assurance/etcd_backup:restore_drill_age": "the restore drill",
         "job:upgrade_*": "rolling upgrades",

@@ -30,7 +30,9 @@ def grafana_cloud_of(blueprint: Blueprint) -> GrafanaCloud:
     return found
 
 
-def monitoring_values(blueprint: Blueprint, proxmox_nodes: Iterable[Mapping[str, str]] = ()) -> dict[str, Any]:
+def monitoring_values(
+    blueprint: Blueprint, proxmox_nodes: Iterable[Mapping[str, str]] = (), proxmox_authority: str = ""
+) -> dict[str, Any]:
     """For the templates; nothing in it is secret. `proxmox_nodes` have a name and an address."""
     declaration, cloud = blueprint.declaration, grafana_cloud_of(blueprint)
     monitoring, kubernetes = declaration.monitoring, declaration.kubernetes
@@ -46,6 +48,7 @@ def monitoring_values(blueprint: Blueprint, proxmox_nodes: Iterable[Mapping[str,
         "tailscale": kubernetes.tailscale_operator.enabled,
         "proxmox": blueprint.plan.topology == "proxmox-ceph",
         "proxmox_nodes": [dict(node) for node in proxmox_nodes],
+        "proxmox_authority": proxmox_authority,
         "etcd_port": etcd_port(kubernetes.talos_version),
         "talos_log_port": TALOS_LOG_PORT,
     }

@@ -42,6 +42,12 @@ class Stores:
         found = self.logs.call("GET", "/loki/api/v1/query_range", "ask for logs", query=asked)
         return [str(line) for stream in found["data"]["result"] for _, line in stream["values"]]
 
+    def streams(self, selector: str, label: str, since: float, until: float) -> int:
+        """How many values of a label the streams that match have, of those with lines between two moments."""
+        asked = {"query": selector, "start": f"{int(since * 1e9)}", "end": f"{int(until * 1e9)}", "limit": 1000}
+        found = self.logs.call("GET", "/loki/api/v1/query_range", "ask for logs", query=asked)
+        return len({one["stream"].get(label, "") for one in found["data"]["result"]})
+
     def traces_with(self, tags: Mapping[str, str], since: float, until: float) -> list[str]:
         """The ids of traces of which a span has all the tags."""
         if self.traces is None:

@@ -1,0 +1,168 @@
+"""Checks of the group monitoring: what arrives is asked of Grafana Cloud, and limits are read, never assumed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ocifree_pipeline.deployment.errors import AuthFailed, Forbidden, OcifreeError, Refused, Throttled, Transient
+from ocifree_pipeline.deployment.telemetry.budget import FREE_LOGS_GB, FREE_SERIES, month_forecast_gb
+from ocifree_pipeline.record.definition import Step, Verdict
+from ocifree_pipeline.record.monitoring import ALLOY, NAMESPACE, AlloyFacts, grafana, now, stores
+from ocifree_pipeline.record.platform import cluster_api
+
+if TYPE_CHECKING:
+    from ocifree_pipeline.systems.grafana.stores import Stores
+
+DEADLINE_SECONDS = 360.0
+PAUSE_SECONDS = 10.0
+RECENT_SECONDS = 900
+
+
+def metrics_arrive(step: Step) -> Verdict:
+    """First a sample of ours that nobody else can have, then what every agent sends with this configuration."""
+    facts = step.facts(ALLOY, AlloyFacts)
+    cluster = step.blueprint.declaration.name
+    run = uuid.uuid4().hex
+    selector = f'alloy_build_info{{cluster="{cluster}",config="{facts.config}"}}'
+    wanted = facts.nodes + 1
+    try:
+        doors = stores(step)
+        _probe(doors, cluster, run)
+        found = _until(lambda: len(doors.query(f'ocifree_arrival{{run="{run}"}}')), 1)
+        if not found:
+            return Verdict(False, "a sample was taken and is not found again: is it the same stack?")
+        agents = _until(lambda: len(doors.query(selector)), wanted)
+        targets = doors.query(f'count by (job) (up{{cluster="{cluster}"}} == 0)')
+    except OcifreeError as error:
+        return Verdict(False, _words(error))
+    numbers = {"agents that send": agents, "agents wanted": wanted}
+    if agents < wanted:
+        return Verdict(
+            False,
+            f"{agents} of {wanted} agents send with the configuration {facts.config}; our own sample arrives, so the "
+            f"stores are well: kubectl --namespace {NAMESPACE} get pods",
+            numbers,
+        )
+    down = {row.labels.get("job", ""): int(row.value) for row in targets}
+    silent = ", ".join(f"{count} of {job}" for job, count in sorted(down.items()))
+    return Verdict(
+        True,
+        f"{agents} agents send with the configuration {facts.config}" + (f"; silent targets: {silent}" if down else ""),
+        numbers | {"silent targets": sum(down.values())},
+    )
+
+
+def logs_arrive(step: Step) -> Verdict:
+    """An event of ours goes through the cluster and its agent; and every node has sent lines of its pods."""
+    facts = step.facts(ALLOY, AlloyFacts)
+    cluster = step.blueprint.declaration.name
+    run = uuid.uuid4().hex
+    try:
+        doors = stores(step)
+        began = now()
+        with cluster_api(step) as api:
+            _tell(api, run)
+        event = f'{{cluster="{cluster}",job="kubernetes-events"}} |= "{run}"'
+        arrived = _until(lambda: len(doors.lines(event, began - 60, now() + 60)), 1)
+        nodes = _until(lambda: _nodes_with_lines(doors, cluster), facts.nodes)
+    except OcifreeError as error:
+        return Verdict(False, _words(error))
+    numbers = {"events of this run": arrived, "nodes with lines": nodes}
+    problems = []
+    if not arrived:
+        problems.append(f"the event of this run did not arrive within {DEADLINE_SECONDS:.0f} s")
+    if nodes < facts.nodes:
+        problems.append(f"{nodes} of {facts.nodes} nodes have sent lines of their pods")
+    if problems:
+        return Verdict(False, f"{'; '.join(problems)}: kubectl --namespace {NAMESPACE} get pods", numbers)
+    return Verdict(True, f"the event of this run, and lines of the pods of {nodes} nodes", numbers)
+
+
+def series_budget(step: Step) -> Verdict:
+    """As Grafana Cloud counts them; without access to that, as the store answers."""
+    from ocifree_pipeline.systems.grafana.stores import usage
+
+    declaration = step.blueprint.declaration
+    budget = declaration.monitoring.series_budget
+    try:
+        door = grafana(step)
+        if door is not None:
+            rows = usage(door, "max(grafanacloud_instance_active_series)")
+        else:
+            rows = stores(step).query(f'count({{cluster="{declaration.name}"}})')
+    except OcifreeError as error:
+        return Verdict(False, _words(error))
+    if not rows:
+        return Verdict(False, "nobody has counted any series yet; the numbers of the plan lag some minutes", warn=True)
+    active = int(rows[0].value)
+    numbers = {"active series": active, "budget": budget, "free": FREE_SERIES}
+    return Verdict(active <= budget, f"{active} active series of {budget}; {FREE_SERIES} are free", numbers)
+
+
+def logs_budget(step: Step) -> Verdict:
+    """What a month at the present rate comes to."""
+    from ocifree_pipeline.systems.grafana.stores import usage
+
+    declaration = step.blueprint.declaration
+    budget = declaration.monitoring.logs_budget_gb
+    try:
+        door = grafana(step)
+        if door is not None:
+            rows = usage(door, "sum(grafanacloud_logs_instance_bytes_received_per_second)")
+        else:
+            sent = f'sum(rate(loki_write_sent_bytes_total{{cluster="{declaration.name}"}}[15m]))'
+            rows = stores(step).query(sent)
+    except OcifreeError as error:
+        return Verdict(False, _words(error))
+    if not rows:
+        return Verdict(False, "nobody has counted any logs yet; the numbers of the plan lag some minutes", warn=True)
+    month = month_forecast_gb(rows[0].value)
+    numbers = {"GB of logs a month": round(month, 3), "budget GB": budget, "free GB": FREE_LOGS_GB}
+    return Verdict(month <= budget, f"{month:.2f} GB of logs a month at this rate, of {budget}", numbers)
+
+
+# how it is asked ------------------------------------------------------------------------------------------------------
+
+
+def _probe(doors: Stores, cluster: str, run: str) -> None:
+    """A sample that is refused says why: the token, the series limit, or the rate."""
+    from ocifree_pipeline.systems.grafana.remote_write import Sample, send
+
+    send(doors.metrics, [Sample("ocifree_arrival", 1.0, {"cluster": cluster, "run": run})], now())
+
+
+def _tell(api: object, run: str) -> None:
+    from ocifree_pipeline.systems.grafana.events import tell
+
+    tell(api, NAMESPACE, run, now())  # type: ignore[arg-type]
+
+
+def _nodes_with_lines(doors: Stores, cluster: str) -> int:
+    return doors.streams(f'{{cluster="{cluster}",job="pods"}}', "node", now() - RECENT_SECONDS, now() + 60)
+
+
+def _until(read: Callable[[], int], wanted: int) -> int:
+    """What was read last: enough, or what there was at the deadline."""
+    left = DEADLINE_SECONDS
+    while True:
+        found = read()
+        if found >= wanted or left <= 0:
+            return found
+        time.sleep(PAUSE_SECONDS)
+        left -= PAUSE_SECONDS
+
+
+def _words(error: OcifreeError) -> str:
+    """Four failures that need four different remedies."""
+    kinds: tuple[tuple[type[OcifreeError], str], ...] = (
+        (AuthFailed, "the token is not accepted"),
+        (Forbidden, "the token lacks a scope"),
+        (Throttled, "a limit of the free plan is reached"),
+        (Transient, "no answer"),
+        (Refused, "refused"),
+    )
+    what = next((words for kind, words in kinds if isinstance(error, kind)), "not proven")
+    return f"{what}: {error.what}: {error.why}. {error.fix}"
