@@ -46,6 +46,10 @@ def test_only_who_can_read_the_ready_file_may_move_the_sandbox(sandbox, given):
     [
         ("GET", "nothing", None, (404, "POST /_sandbox/reset")),
         ("PUT", "status", None, (404, "there is no PUT")),
+        ("PUT", "links", {"between": ["10.0.0.1"]}, (400, "addresses of two machines")),
+        ("PUT", "links", {"between": ["10.0.0.1", "10.0.0.2"]}, (400, "no machine of the sandbox")),
+        ("PUT", "links", {"between": [], "how": 1}, (400, "known are between, cut, traffic")),
+        ("PUT", "machines", {"machine": "10.0.0.1"}, (400, "no machine of the sandbox")),
         ("POST", "clock", {"forward": 1}, (400, "known are advance, mode, rate")),
         ("POST", "clock", {"advance": "1"}, (400, "advance must be a number")),
         ("POST", "clock", {"advance": True}, (400, "advance must be a number")),

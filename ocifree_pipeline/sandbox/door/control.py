@@ -13,6 +13,8 @@ user of the machine, or a web page in a browser, could reset the world or have f
     GET    /_sandbox/outbox                    PUT   /_sandbox/limits     {"name": ..., "amount": 4 or null, "ad": ...}
     PUT    /_sandbox/ban {"answer": 401}       PUT   /_sandbox/load       {"instance": ..., "cpu": 3, ...} in percent
     DELETE /_sandbox/ban                       POST  /_sandbox/stop
+    GET    /_sandbox/links                     PUT   /_sandbox/links      {"between": [ip, ip], "cut": true, ...}
+    GET    /_sandbox/machines                  PUT   /_sandbox/machines   {"machine": ip, "power": "off", ...}
     GET    /_sandbox/grafana                   PUT   /_sandbox/grafana    {"stack": ..., "users": {...}, "limits": ...}
 """
 
@@ -32,6 +34,7 @@ from ocifree_pipeline.sandbox.clock import stamp
 from ocifree_pipeline.sandbox.door.http import Request, Response, error_response
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.grafana import stack as grafana_stack
+from ocifree_pipeline.sandbox.machines import hand, tampering
 from ocifree_pipeline.sandbox.oracle import limit_catalogue, limits, patience
 from ocifree_pipeline.sandbox.recorder import Entry
 
@@ -155,6 +158,10 @@ class Control:
             ("DELETE", "ban"): self._pardon,
             ("PUT", "load"): self._load,
             ("GET", "outbox"): self._outbox,
+            ("GET", "links"): self._links,
+            ("PUT", "links"): self._set_link,
+            ("GET", "machines"): self._machines,
+            ("PUT", "machines"): self._set_machine,
             ("GET", "grafana"): self._grafana,
             ("PUT", "grafana"): self._set_grafana,
         }
@@ -290,6 +297,36 @@ class Control:
         asked.only("stack", "users", "limits")
         grafana_stack.change(self.sandbox.world, **asked.body)
         return self._grafana(asked)
+
+    # machines -------------------------------------------------------------------------------------------------------
+
+    def _links(self, asked: Asked) -> Any:
+        return {"cut": hand.links(self.sandbox.world)}
+
+    def _set_link(self, asked: Asked) -> Any:
+        asked.only("between", "cut", "traffic")
+        between, cut, traffic = asked.body.get("between"), asked.body.get("cut", True), asked.body.get("traffic", "all")
+        if not isinstance(between, list) or len(between) != 2 or not all(isinstance(one, str) for one in between):
+            raise Wrong("between must be the addresses of two machines")
+        if not isinstance(cut, bool):
+            raise Wrong(f"cut must be true or false, not {cut!r}")
+        hand.set_link(self.sandbox.world, between, cut=cut, traffic=traffic)
+        return self._links(asked)
+
+    def _machines(self, asked: Asked) -> Any:
+        return {"machines": hand.machines(self.sandbox.world)}
+
+    def _set_machine(self, asked: Asked) -> Any:
+        asked.only("machine", "power", "clockSkew")
+        machine = hand.named(self.sandbox.world, asked.text("machine"))
+        skew = asked.body.get("clockSkew", 0)
+        if isinstance(skew, bool) or not isinstance(skew, int | float):
+            raise Wrong(f"clockSkew must be a number of seconds, not {skew!r}")
+        if "clockSkew" in asked.body:
+            tampering.set_skew(machine, float(skew))
+        if "power" in asked.body:
+            hand.set_power(machine, asked.text("power"))
+        return self._machines(asked)
 
     # faults ---------------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def power_off(machine: Computer) -> None:
     if machine.phase != "off":
         machine.state.update(phase="off", reason="it is powered off", since=machine.world.clock.stamp())
     reach.cut(machine.world, machine.key)
-    kind = backend.named(machine.state["backend"]) if machine.state["backend"] else None
+    kind: object = backend.named(machine.state["backend"]) if machine.state["backend"] else None
     if isinstance(kind, backend.Mindful):
         kind.went_down(machine)
 
