@@ -65,7 +65,7 @@ def read_conf(node: Node) -> dict[str, Any] | None:
     """What `pveceph init` has written; None when nobody has called it."""
     if not node.has(CONF):
         return None
-    parser = configparser.ConfigParser(interpolation=None)
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
     parser.read_string("\n".join(line.strip() for line in node.text(CONF).splitlines()))
     if not parser.has_section("global"):
         return None
