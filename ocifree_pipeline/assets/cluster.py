@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 
 def materialize_cluster(step: Step) -> Outcome:
+    with nodes_of(step) as nodes:
+        return _cluster(step, nodes)
+
+
+def _cluster(step: Step, nodes: Nodes) -> Outcome:
     from ocifree_pipeline.systems.journal import journal_of
     from ocifree_pipeline.systems.talos import cluster as talos
 
@@ -45,7 +50,7 @@ def materialize_cluster(step: Step) -> Outcome:
     before = find_facts(step.instance, step.key, ClusterFacts)
     _refuse_upgrades(before, wanted.kubernetes_version)
     timeout = ETCD_SECONDS[step.blueprint.plan.topology]
-    nodes, lines, versions = nodes_of(step), [], {}
+    lines, versions = [], {}
     for place in nodes.places:
         step.say(f"wait until {place.hostname} lets us in at {place.address}")
         versions[place.hostname] = let_in_or_configured(step, nodes, place)
@@ -175,14 +180,14 @@ def _why_anew(step: Step, kept: SecretStr | None) -> str | None:
 
 def _fetched(step: Step) -> SecretStr:
     """From the first control plane that gives one."""
-    nodes = nodes_of(step)
     said = []
-    for place in nodes.control_planes:
-        try:
-            with nodes.open(place) as node:
-                return node.kubeconfig()
-        except Transient as error:
-            said.append(f"{error.what}: {error.why}")
+    with nodes_of(step) as nodes:
+        for place in nodes.control_planes:
+            try:
+                with nodes.open(place) as node:
+                    return node.kubeconfig()
+            except Transient as error:
+                said.append(f"{error.what}: {error.why}")
     raise Transient("no control plane gives a kubeconfig", why="; ".join(said)[:400], fix="look again in a minute")
 
 

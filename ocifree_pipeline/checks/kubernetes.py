@@ -32,8 +32,8 @@ def etcd_quorum(step: Step) -> Verdict:
     """A cluster that lost a member still works, and the next loss may end it: that is a warning."""
     from ocifree_pipeline.systems.talos.cluster import look_at_etcd
 
-    nodes = nodes_of(step)
-    view = look_at_etcd(nodes)
+    with nodes_of(step) as nodes:
+        view = look_at_etcd(nodes)
     missing = view.missing(nodes.control_planes)
     rows: tuple[Mapping[str, Scalar], ...] = tuple(
         {"member": one.hostname, "id": f"{one.id:016x}", "leads": one.hostname == view.leader} for one in view.members

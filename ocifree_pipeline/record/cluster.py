@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from ocifree_pipeline.deployment.errors import AuthFailed, Refused
+from ocifree_pipeline.deployment.errors import AuthFailed, Refused, Transient
 from ocifree_pipeline.deployment.plan import Topology
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.machines import InstanceFacts, key_of
@@ -34,6 +34,7 @@ ETCD_SECONDS: Mapping[Topology, float] = {"talos-native": 900.0, "proxmox-ceph":
 SESSION = timedelta(hours=12)
 """How long the certificate is good that we talk to Talos with. It is made anew each time, and kept nowhere."""
 RENEW_DAYS = 30
+NEW_WAY_AFTER = 5
 
 
 class ClusterFacts(Facts):
@@ -59,22 +60,43 @@ class KubeconfigFacts(Facts):
 # nodes ----------------------------------------------------------------------------------------------------------------
 
 
-def nodes_of(step: Step) -> Nodes:
-    """All nodes of the plan; what is asked of them is asked as an administrator of the cluster."""
+@contextmanager
+def nodes_of(step: Step) -> Iterator[Nodes]:
+    """All nodes of the plan; what is asked of them is asked as an administrator of the cluster.
+
+    The way to a node is kept as long as it holds: over a bastion it costs a login.
+    """
+    from ocifree_pipeline.systems.ssh.forward import forwarded
+    from ocifree_pipeline.systems.talos.channel import conversation
+    from ocifree_pipeline.systems.talos.client import PORT, Talos
     from ocifree_pipeline.systems.talos.cluster import Nodes
 
     trust = administrator(step)
-    places = places_of(step)
+    ways: dict[int, tuple[ExitStack, tuple[str, int]]] = {}
+    failed: dict[int, int] = {}
 
     @contextmanager
     def open_node(place: Place) -> Iterator[Talos]:
-        from ocifree_pipeline.systems.talos.client import talos
+        if place.number not in ways:
+            dialer, host = way_to(step, place.number)
+            way = ExitStack()
+            ways[place.number] = way, way.enter_context(forwarded(dialer, host, PORT))
+        try:
+            with conversation(ways[place.number][1], trust, place.address, place.hostname) as opened:
+                yield Talos(opened)
+            failed[place.number] = 0
+        except Transient:
+            # It may be the way and not the node; but a node that starts is silent for long, and a login is dear.
+            failed[place.number] = failed.get(place.number, 0) + 1
+            if failed[place.number] % NEW_WAY_AFTER == 0:
+                ways.pop(place.number)[0].close()
+            raise
 
-        dialer, host = way_to(step, place.number)
-        with talos(dialer, host, trust, server_name=place.address, node=place.hostname) as opened:
-            yield opened
-
-    return Nodes(places, open_node)
+    try:
+        yield Nodes(places_of(step), open_node)
+    finally:
+        for way, _ in ways.values():
+            way.close()
 
 
 def places_of(step: Step) -> tuple[Place, ...]:
@@ -169,7 +191,8 @@ def let_in_or_configured(step: Step, nodes: Nodes, place: Place) -> str:
     except AuthFailed:
         if not send_in_maintenance(step, place):
             raise
-    return wait_until_configured(nodes, place, timeout=timeout).tag
+    # It shows its old certificate until it has taken the configuration in.
+    return wait_until_configured(nodes, place, timeout=timeout, strangers_pass=True).tag
 
 
 # kubeconfig -----------------------------------------------------------------------------------------------------------

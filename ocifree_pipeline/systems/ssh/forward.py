@@ -69,7 +69,10 @@ class _Forward:
     def _accept(self) -> None:
         while True:
             # A blocked accept does not notice that its socket is closed, so something else has to wake it.
-            ready, _, _ = select.select([self.listening, self.wake[0]], [], [])
+            try:
+                ready, _, _ = select.select([self.listening, self.wake[0]], [], [])
+            except (OSError, ValueError):
+                return  # both are closed: the end did not wait for us
             if self.wake[0] in ready:
                 return
             with suppress(OSError):

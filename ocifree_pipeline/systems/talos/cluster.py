@@ -10,7 +10,7 @@ from datetime import datetime
 
 from pydantic import SecretStr
 
-from ocifree_pipeline.deployment.errors import NeedsConfirmation, NotVerified, Transient
+from ocifree_pipeline.deployment.errors import AuthFailed, NeedsConfirmation, NotVerified, Transient
 from ocifree_pipeline.systems.journal import Journal
 from ocifree_pipeline.systems.oci.waiting import Clock, Pause, wait_for
 from ocifree_pipeline.systems.talos.channel import LOOK_AGAIN, AlreadyDone, NotYet
@@ -92,12 +92,22 @@ class EtcdView:
 # nodes ----------------------------------------------------------------------------------------------------------------
 
 
-def wait_until_configured(nodes: Nodes, place: Place, *, timeout: float, clock: Clock = time) -> Version:
-    """What runs on the node, once it lets an administrator of the cluster in."""
+def wait_until_configured(
+    nodes: Nodes, place: Place, *, timeout: float, clock: Clock = time, strangers_pass: bool = False
+) -> Version:
+    """What runs on the node, once it lets an administrator of the cluster in.
+
+    With `strangers_pass`, whoever else answers meanwhile is waited out.
+    """
 
     def read() -> Version:
-        with nodes.open(place) as node:
-            return node.version()
+        try:
+            with nodes.open(place) as node:
+                return node.version()
+        except AuthFailed as error:
+            if strangers_pass:
+                raise Transient(error.what, why=error.why, fix=error.fix) from error
+            raise
 
     return wait_for(
         read, lambda seen: True, what=f"{place.hostname} lets us in", timeout=timeout, pause=Pause(2, 15), clock=clock

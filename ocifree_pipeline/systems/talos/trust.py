@@ -17,7 +17,7 @@ from typing import Any
 from ocifree_pipeline.systems.talos.certificates import Pair, portable_key
 
 HTTP2 = "h2"
-_FINGERPRINT = re.compile(r"fingerprint[^\n]*?\b([A-Za-z0-9+/]{43}=)")
+_FINGERPRINT = re.compile(r"fingerprint[^\n]*?(?<![A-Za-z0-9+/])([A-Za-z0-9+/]{43}=)")
 
 
 class NotTheNode(ssl.SSLError):
