@@ -7,7 +7,17 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
-from ocifree_pipeline.sandbox.kubernetes import access, custom, discovery, furniture, kinds, statuses, subresources
+from ocifree_pipeline.sandbox.kubernetes import (
+    access,
+    custom,
+    discovery,
+    furniture,
+    kinds,
+    openapi,
+    statuses,
+    subresources,
+    tables,
+)
 from ocifree_pipeline.sandbox.kubernetes.calls import (
     AUTHENTICATED,
     MASTERS,
@@ -55,7 +65,7 @@ class Api:
         self.store = store
         self.settings = settings
         self.writer = Writer(store, settings.service_cidr, now, fresh)
-        self.reader = Reader(store)
+        self.reader = Reader(store, now)
         self.client = Client(self._ask)
         self.after_write: Callable[[], None] = lambda: None
         self._secret = secret.encode()
@@ -163,10 +173,9 @@ class Api:
             return subresources.answer(self, kind, target, call)
         if target.sub == "status" and (not kind.status or verb not in {"get", "update", "patch"}):
             return NO_PAGE
-        if verb == "get":
-            return self.reader.get(kind, target)
-        if verb == "list":
-            return self.reader.list(kind, target, call)
+        if verb in {"get", "list"}:
+            found = self.reader.get(kind, target) if verb == "get" else self.reader.list(kind, target, call)
+            return self._as_table(kind, found) if tables.is_wanted(call.accept) else found
         if verb == "watch":
             return self.reader.watch(kind, target, call)
         if verb == "deletecollection":
@@ -182,6 +191,11 @@ class Api:
         if found.body is None or found.body.get("kind") != kind.kind:
             return found
         return Answer(found.status, shown(found.body, kind), warnings=found.warnings)
+
+    def _as_table(self, kind: Kind, found: Answer) -> Answer:
+        body = found.body or {}
+        metadata = {} if "items" not in body else body["metadata"]
+        return Answer(200, tables.table(kind, body.get("items", [body]), metadata, self.writer.now()))
 
     def _delete_all(self, kind: Kind, target: Target, call: Call) -> Answer:
         listed = self.reader.list(kind, target, call).body or {}
@@ -207,6 +221,11 @@ class Api:
             return Answer(200, discovery.core_versions())
         if path == "/apis":
             return Answer(200, discovery.group_list(self.kinds()))
+        if path == openapi.ROOT:
+            return Answer(200, openapi.index(self.kinds()))
+        if path.startswith(f"{openapi.ROOT}/"):
+            described = openapi.description(self.kinds(), path.removeprefix(f"{openapi.ROOT}/"))
+            return Answer(200, described) if described is not None else NO_PAGE
         parts = path.split("/")[1:]
         found: Tree | None = None
         if parts[0] == "api" and len(parts) == 2:

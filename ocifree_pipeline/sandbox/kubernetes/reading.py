@@ -5,8 +5,9 @@ import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
-from ocifree_pipeline.sandbox.kubernetes import statuses
+from ocifree_pipeline.sandbox.kubernetes import statuses, tables
 from ocifree_pipeline.sandbox.kubernetes.calls import Answer, Call, Target, Watch
 from ocifree_pipeline.sandbox.kubernetes.kinds import Kind
 from ocifree_pipeline.sandbox.kubernetes.selectors import fields_match, labels_match
@@ -17,6 +18,7 @@ from ocifree_pipeline.sandbox.kubernetes.trees import Tree, at
 @dataclass(frozen=True, slots=True)
 class Reader:
     store: Store
+    now: Callable[[], datetime]
 
     def get(self, kind: Kind, target: Target) -> Answer:
         found = self.store.get(kind.resource, target.namespace, target.name)
@@ -57,7 +59,14 @@ class Reader:
             if not before and not after:
                 return None
             said = "ADDED" if not before else "MODIFIED" if after else "DELETED"
-            return {"type": said, "object": shown(change.last, kind)}
+            return {"type": said, "object": as_asked(change.last)}
+
+        def as_asked(tree: Tree) -> Tree:
+            tree = shown(tree, kind)
+            if not tables.is_wanted(call.accept):
+                return tree
+            version = {"resourceVersion": tree["metadata"]["resourceVersion"]}
+            return tables.table(kind, [tree], version, self.now())
 
         def bookmark(revision: int) -> Tree:
             return _bookmark(kind, revision)
@@ -68,7 +77,7 @@ class Reader:
         revision = self.store.revision
         if asked in {"", "0"} or initial:
             present = [one for one in self.store.all(kind.resource, target.namespace) if inside(one)]
-            first = [{"type": "ADDED", "object": shown(one, kind)} for one in present]
+            first = [{"type": "ADDED", "object": as_asked(one)} for one in present]
             if initial:
                 first.append(_bookmark(kind, revision, ends_initial=True))
         else:
