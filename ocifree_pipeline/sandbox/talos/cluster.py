@@ -59,7 +59,11 @@ def refresh(world: World) -> None:
             node.disk["joins"] = True
             world.clock.later(JOIN_SECONDS, "talos.join", key=node.key, boots=node.computer.boots)
     for name in etcds.of_world(world):
-        _register(Etcd(world, name))
+        etcd = Etcd(world, name)
+        if etcd.has_quorum and not etcd.state["serves"] and not etcd.state.get("starts"):
+            etcd.state["starts"] = True
+            world.clock.later(API_SECONDS, "talos.api", name=name)
+        _register(etcd)
 
 
 def _may_join(node: Node) -> Etcd | None:
@@ -83,9 +87,6 @@ def _etcd_is_up(world: World, key: str, boots: int) -> None:
     if node is None or not node.is_running or node.computer.boots != boots:
         return
     node.disk["etcd_runs"] = True
-    etcd = etcds.of_node(node)
-    if etcd is not None and not etcd.state["serves"]:
-        world.clock.later(API_SECONDS, "talos.api", name=etcd.name)
     refresh(world)
 
 
@@ -109,9 +110,10 @@ def _joins(world: World, key: str, boots: int) -> None:
 def _api_is_up(world: World, name: str) -> None:
     """The API server answers for the first time: what the configuration brings for it is applied."""
     etcd = Etcd(world, name)
+    etcd.state["starts"] = False
     player = next(iter(etcd.players().values()), None)
     settings = player.settings if player is not None else None
-    if settings is None or etcd.state["serves"]:
+    if settings is None or etcd.state["serves"] or not etcd.has_quorum:
         return
     made = kubernetes.create(
         world,
