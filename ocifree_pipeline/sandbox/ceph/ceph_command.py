@@ -30,10 +30,10 @@ def ceph(site: Site, words: tuple[str, ...]) -> str:
 
 
 def _keep(site: Site, path: str, text: str) -> str:
-    """``-o``: into a file of the node. Of those only the key that ceph-volume needs matters to Ceph."""
-    if path == "/var/lib/ceph/bootstrap-osd/ceph.keyring" and keys.secret(site, keys.BOOTSTRAP_OSD) in text:
-        site.node.own["bootstrapKey"] = True
-    site.node.own.setdefault("files", {})[path] = text
+    """``-o``: played for the key that ceph-volume needs."""
+    if path != "/var/lib/ceph/bootstrap-osd/ceph.keyring" or keys.secret(site, keys.BOOTSTRAP_OSD) not in text:
+        raise NotPlayed(f"-o {path}")
+    site.node.own["bootstrapKey"] = True
     return ""
 
 
