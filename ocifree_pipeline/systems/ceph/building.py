@@ -72,9 +72,16 @@ class Builder:
         """Wait until Ceph is well; else NotVerified with its reasons."""
         count = len(self.nodes)
 
+        told = ""
+
         def read() -> tuple[Status, Judgement]:
+            nonlocal told
             status = read_status(self.nodes[0])
-            return status, judge(status, monitors=count, osds=count)
+            judgement = judge(status, monitors=count, osds=count)
+            if not judgement.is_good and judgement.sentence() != told:
+                told = judgement.sentence()
+                self.say(f"not healthy yet: {told}")
+            return status, judgement
 
         try:
             return self._wait(read, lambda found: found[1].is_good, "Ceph is healthy", HEALTH_SECONDS)

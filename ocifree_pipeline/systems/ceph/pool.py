@@ -13,7 +13,7 @@ from typing import Any
 
 from ocifree_pipeline.deployment.errors import Conflict, NotVerified
 from ocifree_pipeline.systems.ceph.building import LIFETIME, PREFIX
-from ocifree_pipeline.systems.ceph.words import as_json, ask_ceph, change
+from ocifree_pipeline.systems.ceph.words import as_json, ask_ceph, change, refusal
 from ocifree_pipeline.systems.journal import Journal
 from ocifree_pipeline.systems.oci.waiting import Clock, Pause, TimedOut, wait_for
 from ocifree_pipeline.systems.proxmox.node import Node
@@ -147,7 +147,9 @@ class PoolBuilder:
             self.say(one.line)
             now = datetime.now(UTC)
             intent = self.journal.intend(OPERATION, self.wanted.name, {"line": one.line}, now=now, lifetime=LIFETIME)
-            change(self.nodes[0], one.argv, one.line)
+            result = change(self.nodes[0], one.argv, one.line)
+            if find(self.nodes[0], self.wanted.name) is None:
+                raise refusal(self.nodes[0], one.line, result)
             self.journal.close(intent, "made")
 
     def proved(self) -> Pool:

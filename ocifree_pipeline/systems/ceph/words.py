@@ -87,11 +87,12 @@ def refusal(node: Node, doing: str, result: Result) -> OcifreeError:
 
 def change(
     node: Node, argv: Sequence[str], doing: str, *, timeout: float = CHANGE_SECONDS, given: SecretStr | None = None
-) -> None:
+) -> Result:
     """Run something that changes the node or the cluster. That it ends well is not yet a proof."""
     result = node.run(list(argv), timeout, given)
     if result.exit != 0:
         raise refusal(node, doing, result)
+    return result
 
 
 def ask(node: Node, argv: Sequence[str], doing: str) -> str:

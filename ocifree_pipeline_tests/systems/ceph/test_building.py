@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from ocifree_pipeline.deployment.errors import Conflict, NotVerified, OcifreeError, PreconditionMissing, Refused
+from ocifree_pipeline.deployment.errors import (
+    Conflict,
+    LimitReached,
+    NotVerified,
+    OcifreeError,
+    PreconditionMissing,
+    Refused,
+)
 from ocifree_pipeline.sandbox.ceph import devices
 from ocifree_pipeline.sandbox.ceph.site import GIB
 from ocifree_pipeline.systems.ceph import planning, pool
 from ocifree_pipeline.systems.ceph.building import Builder
 from ocifree_pipeline.systems.ceph.planning import Wanted
+from ocifree_pipeline.systems.ceph.space import read_space
 from ocifree_pipeline.systems.ceph.status import Judgement, Status
 from ocifree_pipeline.systems.journal import Journal
+from ocifree_pipeline.systems.proxmox.node import Node
+from ocifree_pipeline.systems.ssh.dialer import Result, Run
 from ocifree_pipeline_tests.sandbox.ceph_lab import Lab, LabClock
+from ocifree_pipeline_tests.sandbox.proxmox.rig import Rig
 
 SMALL = planning.memory_settings(8)
 
@@ -89,15 +103,54 @@ def test_the_pool_gets_a_storage_and_only_what_differs_is_changed(tmp_path: Path
 
 
 def test_a_pool_create_that_lies_is_found_out(tmp_path: Path) -> None:
-    """Its status is 0, and there is no pool."""
+    """Its status is 0, and there is no pool; why is in what it said."""
     lab = Lab()
     build(lab, tmp_path)
     greedy = pooler(lab, tmp_path)
-    changes = [pool.Change("create", (*greedy.plan()[0].argv[:8], "--pg_num", "1024"))]
-    greedy.apply(changes)
-    with pytest.raises(NotVerified, match="not as declared") as caught:
+    change = pool.Change("create the pool", (*greedy.plan()[0].argv[:8], "--pg_num", "1024"))
+    with pytest.raises(LimitReached, match="create the pool failed") as caught:
+        greedy.apply([change])
+    assert "exceeds the mon_max_pg_per_osd value of 250" in caught.value.why
+    with pytest.raises(NotVerified, match="not as declared"):
         greedy.proved()
-    assert "there is no such pool" in caught.value.why
+
+
+def test_the_same_on_nodes_of_the_sandbox(tmp_path: Path) -> None:
+    """Over the shell of guests, with /etc/pve, packages and the API as they are there."""
+    rig = Rig.of(tmp_path)
+    rig.form()
+
+    def run_on(name: str) -> Run:
+        def run(argv: Sequence[str], timeout: float = 0, given: SecretStr | None = None) -> Result:
+            answer = rig.run(name, shlex.join(argv), given.get_secret_value() if given else "")
+            return Result(answer.code, answer.out, answer.err)
+
+        return run
+
+    class RigClock:
+        def monotonic(self) -> float:
+            return rig.world.clock.now().timestamp()
+
+        def sleep(self, seconds: float) -> None:
+            rig.wait(max(1, round(seconds)))
+
+    packages = rig.machine("pve3").guest["packages"]
+    for name in [one for one in packages if one.startswith("ceph")]:
+        packages.pop(name)
+    nodes = [Node(f"ampere_{n}", f"pve{n}", f"10.0.1.{10 + n}", run_on(f"pve{n}")) for n in (1, 2, 3)]
+    journal = Journal(tmp_path / "journal.jsonl")
+    said: list[str] = []
+    one = Builder(Wanted("10.0.1.0/24", 2, 1, SMALL), nodes, journal, said.append, RigClock())
+    pools = pool.PoolBuilder(pool.Wanted("vm-storage", 2, 1), nodes, journal, said.append, RigClock())
+    _, actions = one.plan()
+    one.apply(actions)
+    assert one.healthy()[1].is_good
+    pools.apply(pools.plan())
+    assert pools.proved().min_size == 1
+    assert (one.plan()[1], pools.plan(), journal.open_intents()) == ([], [], [])
+    assert "install Ceph on pve3" in said
+    assert any(line.startswith("not healthy yet: ") for line in said), "waiting is told"
+    assert read_space(nodes[0], 2).usable_gb == pytest.approx(43.3, abs=0.1)
 
 
 def test_only_what_is_missing_is_added(tmp_path: Path) -> None:
