@@ -198,6 +198,31 @@ def env(deployment: DeploymentFile = None) -> None:
     print_environment(deployment)
 
 
+@app.command()
+def kubeconfig(
+    deployment: DeploymentFile = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write it.")] = None,
+    forward: Annotated[
+        bool, typer.Option("--forward", help="Keep the API at a port of this computer, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Write the kubeconfig of the cluster, for kubectl."""
+    from ocifree_pipeline.cli.cluster_access import write_kubeconfig
+
+    write_kubeconfig(deployment, output, forward)
+
+
+@app.command()
+def talosconfig(
+    deployment: DeploymentFile = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write it.")] = None,
+) -> None:
+    """Write a talosconfig with a new certificate, for talosctl."""
+    from ocifree_pipeline.cli.cluster_access import write_talosconfig
+
+    write_talosconfig(deployment, output)
+
+
 secret = typer.Typer(help="Keep secrets in the vault of the deployment.", no_args_is_help=True)
 app.add_typer(secret, name="secret")
 
