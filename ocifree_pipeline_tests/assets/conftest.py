@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,19 +193,33 @@ def a1_image(ocid: str) -> dict[str, Any]:
 def enter(patch: pytest.MonkeyPatch, sandbox: RunningSandbox, environ: dict[str, str]) -> None:
     for name, value in environ.items():
         patch.setenv(name, value)
-    patch.setattr(time, "sleep", _sleeping(sandbox, time.sleep))
+    clock = _MainClock(sandbox, time.sleep, time.monotonic)
+    patch.setattr(time, "sleep", clock.sleep)
+    patch.setattr(time, "monotonic", clock.monotonic)
 
 
-def _sleeping(sandbox: RunningSandbox, really: Any) -> Any:
-    """Whoever waits in the main thread lets the virtual time pass; threads of libraries wait as they would."""
+@dataclass
+class _MainClock:
+    """Whoever waits in the main thread lets the virtual time pass; threads of libraries wait as they would.
 
-    def sleep(seconds: float) -> None:
+    What was slept has passed on the clock too, or waiting in vain would take as long as it says.
+    """
+
+    sandbox: RunningSandbox
+    really_sleep: Callable[[float], None]
+    really_monotonic: Callable[[], float]
+    slept: float = 0.0
+
+    def sleep(self, seconds: float) -> None:
         if threading.current_thread() is threading.main_thread():
-            sandbox.advance(seconds)
+            self.slept += seconds
+            self.sandbox.advance(seconds)
         else:
-            really(seconds)
+            self.really_sleep(seconds)
 
-    return sleep
+    def monotonic(self) -> float:
+        is_main = threading.current_thread() is threading.main_thread()
+        return self.really_monotonic() + (self.slept if is_main else 0.0)
 
 
 @pytest.fixture(scope="session")
