@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from ipaddress import ip_interface
 from typing import Any
 
-from ocifree_pipeline.sandbox.machines import files, reach, tampering
+from ocifree_pipeline.sandbox.machines import files, firewall, reach, tampering
 from ocifree_pipeline.sandbox.machines.computer import Computer
 
 FILE = "/etc/network/interfaces"
@@ -137,6 +137,9 @@ def are_tunnelled(one: Computer, other: Computer, bridge: str) -> bool:
     """Whether the bridges of that name on two machines are one segment, by a tunnel whose ends name each other."""
     here, there = _tunnels(one, bridge), _tunnels(other, bridge)
     if not tampering.is_linked(one.world, one.key, other.key):
+        return False
+    ends = ((one, other), (other, one))
+    if not all(firewall.permits(*pair, firewall.UDP, firewall.VXLAN_PORT) for pair in ends):
         return False
     return any(
         number in there and set(other.addresses) & set(peers) and set(one.addresses) & set(there[number])

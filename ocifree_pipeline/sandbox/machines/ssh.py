@@ -4,7 +4,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any
 
-from ocifree_pipeline.sandbox.machines import backend, host_keys, reach, shell, sshd, tampering
+from ocifree_pipeline.sandbox.machines import backend, firewall, host_keys, reach, shell, sshd, tampering
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.machines.session import Result, Stdin, Who
 from ocifree_pipeline.sandbox.tailscale import tailnet
@@ -124,6 +124,8 @@ def _target(machine: Computer, host: str, port: int) -> tuple[str, int]:
     other = reach.at(machine.world, host)
     if other is not None and not tampering.is_linked(machine.world, machine.key, other.key):
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{host}:{port} is silent: the link is cut")
+    if other is not None and not firewall.permits(machine, other, firewall.TCP, port):
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{host}:{port} is silent: no rule lets it in")
     if other is not None and other.key.startswith("guest/") and not network.hears(machine, host):
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{host}:{port} is silent: no route to it")
     reached = reach.find(machine.world, host, port)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Generator, Mapping
 from typing import Any
 
+from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.machines.session import Event, Result, Steps, Who, Words
 from ocifree_pipeline.sandbox.proxmox import methods, tasks
 from ocifree_pipeline.sandbox.proxmox.access import ROOT, Caller
@@ -64,7 +65,28 @@ def invoke(node: Node, verb: str, path: str, given: Mapping[str, str | list[str]
     for name, value in values.items():
         if isinstance(value, str) and name in parameters and parameters[name].kind == "boolean":
             values[name] = SAID.get(value.lower(), value)
-    return methods.invoke(node, AS_ROOT, verb, path, values)
+    status = 200
+    try:
+        return methods.invoke(node, AS_ROOT, verb, path, values)
+    except ApiError as error:
+        status = error.status
+        raise
+    finally:
+        note(node, f"{verb} {path}", status, mutating=verb != "GET")
+
+
+def note(node: Node, operation: str, status: int, *, mutating: bool) -> None:
+    """A command is recorded like a request."""
+    instruments.note(
+        node.world,
+        host=node.address,
+        method="RUN",
+        path=operation,
+        service="pve",
+        operation=operation,
+        status=status,
+        mutating=mutating and status < 400,
+    )
 
 
 def failed(error: ApiError) -> Result:

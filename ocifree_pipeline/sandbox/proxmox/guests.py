@@ -53,6 +53,11 @@ def must_be_free(node: Node, vmid: str, kind: str) -> None:
         )
 
 
+def forget(node: Node, args: dict[str, Any]) -> None:
+    """It was promised, and is not made."""
+    node.store["guests"].pop(args["vmid"], None)
+
+
 def must_be_unlocked(guest: Record) -> None:
     if guest["lock"]:
         raise died(f"{NAMES[guest['type']]} is locked ({guest['lock']})")

@@ -1,5 +1,7 @@
 """What becomes of guests when their node goes down or comes up, and of those that are looked after (HA)."""
 
+from datetime import timedelta
+
 from ocifree_pipeline.sandbox.ceph import on_proxmox
 from ocifree_pipeline.sandbox.machines import power, reach
 from ocifree_pipeline.sandbox.machines.computer import Computer
@@ -10,7 +12,7 @@ from ocifree_pipeline.sandbox.proxmox.nodes import Node
 from ocifree_pipeline.sandbox.proxmox.tasks import TaskError
 from ocifree_pipeline.sandbox.world import World, transition
 
-FENCING_SECONDS = 120.0
+FENCING = timedelta(minutes=2)
 AUTOSTART_SECONDS = 5.0
 
 
@@ -18,8 +20,6 @@ def came_up(machine: Computer) -> None:
     nodes.come_up(machine)
     node = Node(machine)
     tasks.interrupt(node)
-    for guest in guests.hosted(node):
-        guest.record["lock"] = ""
     machine.world.clock.later(AUTOSTART_SECONDS, "pve.autostart", machine=machine.key, boots=machine.boots)
     on_proxmox.came_up(machine)
 
@@ -31,8 +31,9 @@ def went_down(machine: Computer) -> None:
             power.power_off(guest)
             guest.record.update(status="stopped", since=0)
             if _is_managed(guest):
-                args = {"machine": machine.key, "boots": machine.boots, "vmid": guest.vmid}
-                machine.world.clock.later(FENCING_SECONDS, "pve.recover", **args)
+                # An appointment and no lifecycle: a node that is rebooted must not be fenced in no time.
+                clock, args = machine.world.clock, {"machine": machine.key, "boots": machine.boots, "vmid": guest.vmid}
+                clock.at(clock.now() + FENCING, "pve.recover", **args)
     on_proxmox.notice(machine)
 
 

@@ -172,6 +172,8 @@ def invoke(node: Node, caller: Caller, verb: str, path: str, given: Mapping[str,
     one.may(call)
     if one.writes:
         quorum.require(target)
+    if one.writes:
+        _take_lock(node, path)
     rule = instruments.strikes(node.world, "pve", f"{verb} /{path.strip('/')}")
     if rule is not None and rule.moment in {"before", "drop"}:
         raise ApiError(rule.status, rule.message)
@@ -179,6 +181,16 @@ def invoke(node: Node, caller: Caller, verb: str, path: str, given: Mapping[str,
     if rule is not None and rule.moment in {"after", "reset", "truncate"}:
         raise ApiError(rule.status, rule.message)
     return answer
+
+
+def _take_lock(node: Node, path: str) -> None:
+    """A fault of the service ``pvelock`` says that somebody else holds the lock; its operation is the lock's name."""
+    place = path.strip("/").split("/")
+    name = f"file-{place[-1]}" if place[0] != "nodes" else f"lock-{place[3] if len(place) > 3 else place[2]}"
+    if instruments.strikes(node.world, "pvelock", name) is not None:
+        cluster_wide = place[0] != "nodes"
+        lock = f"cfs-lock '{name}' error: got lock request timeout"
+        raise died(lock if cluster_wide else f"can't lock file '/var/lock/qemu-server/{name}.conf' - got timeout")
 
 
 def _target(node: Node, name: str) -> Node:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ocifree_pipeline.sandbox.machines import names, reach, tampering
+from ocifree_pipeline.sandbox.machines import firewall, names, reach, tampering
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.machines.packages import PVE_VERSION
 from ocifree_pipeline.sandbox.proxmox import certificates
@@ -12,6 +12,7 @@ from ocifree_pipeline.sandbox.proxmox.errors import died
 from ocifree_pipeline.sandbox.world import World
 
 KEY = "pve"
+API_PORT = 8006
 RELEASE = "9.2"
 REPOID = "2f5e7b1cd3a90846"
 LOOPBACK_NAME = (
@@ -107,7 +108,12 @@ def are_linked(one: Node, other: Node, traffic: str = "") -> bool:
     """Both run, and packets get from one to the other."""
     if not (one.is_up and other.is_up):
         return False
-    return tampering.is_linked(one.world, one.machine.key, other.machine.key, traffic)
+    if not tampering.is_linked(one.world, one.machine.key, other.machine.key, traffic):
+        return False
+    if traffic == tampering.COROSYNC:
+        ends = ((one.machine, other.machine), (other.machine, one.machine))
+        return all(firewall.permits(*pair, firewall.UDP, firewall.COROSYNC_PORT) for pair in ends)
+    return firewall.permits(one.machine, other.machine, firewall.TCP, API_PORT)
 
 
 def come_up(machine: Computer) -> None:

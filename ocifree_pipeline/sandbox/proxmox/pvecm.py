@@ -13,7 +13,7 @@ from ocifree_pipeline.sandbox.proxmox.nodes import Node
 
 NO_CLUSTER = "Error: Corosync config '/etc/pve/corosync.conf' does not exist - is this node part of a cluster?\n"
 FLAGS = frozenset({"force", "use_ssh", "silent", "unmerge-known-hosts"})
-NOT_QUORATE = 2
+NOT_QUORATE, NOT_PLAYED = 2, 127
 ADD_OPTIONS = config.JOINING | {"fingerprint": schema.form("fingerprint"), "use_ssh": schema.flag()}
 CREATE_OPTIONS = config.JOINING | {"token-coefficient": schema.whole(0)}
 
@@ -27,11 +27,13 @@ def pvecm(who: Who, words: Words) -> Steps:
         yield Result(console.FAILED, err=f"ERROR: unknown command 'pvecm {' '.join(words[:1])}'\n")
         return console.FAILED
     plain, given = console.options(words[1:], FLAGS)
+    node, code = console.node_of(who), console.FAILED
     try:
-        return (yield from verb(who, console.node_of(who), plain, given))
+        code = yield from verb(who, node, plain, given)
     except ApiError as error:
         yield console.failed(error)
-        return console.FAILED
+    console.note(node, f"pvecm {words[0]}", 500 if code else 200, mutating=words[0] not in {"status", "nodes"})
+    return code
 
 
 def _create(_who: Who, node: Node, plain: list[str], given: console.Options) -> Steps:
@@ -66,10 +68,8 @@ def _add(who: Who, node: Node, plain: list[str], given: console.Options) -> Step
         return console.FAILED
     args: dict[str, Any] = {"password": "", **config.join_args(values)}
     if values.get("use_ssh"):
-        yield Result(
-            1, err="use_ssh is not played by the Proxmox of this sandbox: no key of root is known to the other node\n"
-        )
-        return 0
+        yield Result(NOT_PLAYED, err="pvecm add --use_ssh is not played by the Proxmox of this sandbox\n")
+        return NOT_PLAYED
     yield Result(0, f"Please enter superuser (root) password for '{host}': ")
     line = yield from read_line(who.stdin)
     if line is None:

@@ -141,6 +141,21 @@ def _status(kind: str) -> Any:
     return run
 
 
+def _unlock(kind: str) -> Any:
+    def run(who: Who, words: Words) -> Steps:
+        node = console.node_of(who)
+        try:
+            guests.find(node, words[0] if words else "", kind)["lock"] = ""
+        except ApiError as error:
+            yield Result(2, err=error.text)
+            return 2
+        console.note(node, f"unlock {words[0]}", 200, mutating=True)
+        yield Result(0)
+        return 0
+
+    return run
+
+
 def _container(who: Who, vmid: str) -> Guest | Result:
     node = console.node_of(who)
     try:
@@ -235,6 +250,8 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("pct", "list"): _list("lxc", "VMID       Status     Lock         Name\n"),
     ("qm", "status"): _status("qemu"),
     ("pct", "status"): _status("lxc"),
+    ("qm", "unlock"): _unlock("qemu"),
+    ("pct", "unlock"): _unlock("lxc"),
     ("pct", "exec"): _exec,
     ("pct", "push"): _push,
     ("pvesm", "apiinfo"): _api_info,

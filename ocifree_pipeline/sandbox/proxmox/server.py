@@ -17,9 +17,9 @@ from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.proxmox import access, certificates, methods
 from ocifree_pipeline.sandbox.proxmox.access import Caller
 from ocifree_pipeline.sandbox.proxmox.errors import ApiError
-from ocifree_pipeline.sandbox.proxmox.nodes import Node
+from ocifree_pipeline.sandbox.proxmox.nodes import API_PORT, Node
 
-PORT = 8006
+PORT = API_PORT
 PREFIX = "/api2/json"
 MOST_BODY = 512 * 1024
 MOST_UPLOAD = 256 * 1024 * 1024
@@ -117,7 +117,7 @@ async def answer(node: Node, request: Request) -> Response:
         response.headers["connection"] = "close"
         if status == 401:
             response.body = b""
-            response.delay = UNAUTHORIZED_SECONDS if node.world.clock.mode == "seconds" else 0.0
+            response.delay = _patience(node)
     except Exception:
         logger.exception("%s %s failed inside the sandbox", verb, path)
         status, response = 500, _json(500, {"data": None})
@@ -135,6 +135,12 @@ async def answer(node: Node, request: Request) -> Response:
         fault=fault,
     )
     return response
+
+
+def _patience(node: Node) -> float:
+    """Who guesses waits: three seconds of the world's time, where time is real at all."""
+    clock = node.world.clock
+    return UNAUTHORIZED_SECONDS / clock.rate if clock.mode == "seconds" else 0.0
 
 
 def _json(status: int, value: Any) -> Response:

@@ -23,6 +23,9 @@ from ocifree_pipeline.sandbox.world import World, transition
 Task = dict[str, Any]
 Work = Callable[[Node, Task, dict[str, Any]], float | None]
 WORK: dict[str, Work] = {}
+UNDO: dict[str, Callable[[Node, dict[str, Any]], None]] = {}
+"""What a task of a kind takes back that was promised when it was asked for, when it fails before it did anything."""
+
 SECONDS = 2.0
 KEPT = 500
 
@@ -106,6 +109,8 @@ def _due(world: World, machine: str, upid: str) -> None:
         power.restart(computer)
         return
     if moment == "before":
+        if task["type"] in UNDO:
+            UNDO[task["type"]](node, task["args"])
         _fail(node, task, fault["message"])
         return
     try:

@@ -205,6 +205,16 @@ def test_a_create_that_fails_leaves_no_guest(rig: Rig) -> None:
     assert "got timeout" in answer.err
 
 
+def test_a_node_that_dies_while_it_makes_a_guest_leaves_it_locked(rig: Rig) -> None:
+    instruments.of(rig.world).faults.add(Rule(service="pvetask", operation="qmcreate", moment="reset"))
+    assert "unexpected status" in create(rig).err
+    rig.wait(60)
+    assert told(rig, "pve1", "/nodes/pve1/qemu/100/config")["lock"] == "create"
+    assert "VM is locked (create)" in rig.run("pve1", "qm start 100").err
+    rig.ok("pve1", "qm unlock 100 && qm destroy 100")
+    assert create(rig).code == 0
+
+
 def test_running_guests_survive_a_snapshot(rig: Rig) -> None:
     create(rig)
     rig.ok("pve1", "qm start 100")

@@ -5,7 +5,7 @@ import re
 from ipaddress import ip_interface
 from typing import Any
 
-from ocifree_pipeline.sandbox.machines import files, host_keys, interfaces, names, reach, tampering
+from ocifree_pipeline.sandbox.machines import files, firewall, host_keys, interfaces, names, reach, tampering
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.machines.session import Command, Result, Who, Words
 
@@ -169,6 +169,8 @@ def answers(machine: Computer, ip: str, port: int) -> bool:
     """Whether a TCP port of another machine takes connections from this one."""
     other = machine if ip.startswith("127.") else reach.at(machine.world, ip)
     if other is None or other.phase != "up" or (other is not machine and not hears(machine, ip)):
+        return False
+    if not firewall.permits(machine, other, firewall.TCP, port):
         return False
     return port in listening(other)
 

@@ -64,6 +64,9 @@ def _create(call: Call) -> Any:
     return tasks.start(call.node, "vzcreate", vmid, call.caller.name, args, seconds=6)
 
 
+tasks.UNDO["vzcreate"] = guests.forget
+
+
 @work("vzcreate")
 def _make(node: Node, task: Task, args: dict[str, Any]) -> float | None:
     vmid, config = args["vmid"], dict(args["config"])

@@ -74,6 +74,9 @@ def _check_source(call: Call, source: str) -> None:
     access.require(call.node, call.caller, f"/storage/{source.partition(':')[0]}", rights, some=True)
 
 
+tasks.UNDO["qmcreate"] = guests.forget
+
+
 @work("qmcreate")
 def _make(node: Node, task: Task, args: dict[str, Any]) -> float | None:
     vmid = args["vmid"]
