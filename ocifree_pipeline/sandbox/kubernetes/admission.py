@@ -15,9 +15,31 @@ from ocifree_pipeline.sandbox.kubernetes.trees import Tree, at
 from ocifree_pipeline.sandbox.kubernetes.validation import QUANTITY
 
 WORKLOADS = frozenset({"Deployment", "DaemonSet", "ReplicaSet", "StatefulSet"})
+NOT_PLAYED = frozenset(
+    {
+        "CronJob",
+        "HorizontalPodAutoscaler",
+        "Ingress",
+        "MutatingWebhookConfiguration",
+        "PersistentVolumeClaim",
+        "PodDisruptionBudget",
+        "ReplicationController",
+        "ValidatingAdmissionPolicy",
+        "ValidatingWebhookConfiguration",
+    }
+)
 NODE_PORTS = range(30000, 32768)
 REGISTRY_NAMES = 5
 """The lowest addresses of the service network are kept for services that ask for one."""
+
+
+def not_played(kind: Kind, tree: Tree) -> list[str]:
+    """What is kept as it is given, and nobody acts on it."""
+    if kind.custom is None and kind.kind in NOT_PLAYED:
+        return [f"the sandbox keeps this {kind.kind} and does not act on it"]
+    if kind.kind == "Service" and tree["spec"]["type"] == "LoadBalancer":
+        return ["the sandbox orders no load balancer: the service waits for its address"]
+    return []
 
 
 def admit(kind: Kind, tree: Tree, old: Tree | None, store: Store, service_cidr: str) -> None:

@@ -70,6 +70,7 @@ class Api:
         self.after_write: Callable[[], None] = lambda: None
         self._secret = secret.encode()
         self._custom: dict[tuple[str, str, str], Kind] | None = None
+        self._by_name: dict[tuple[str, str], Kind] | None = None
         store.listen(self._changed)
 
     def stamp(self) -> str:
@@ -103,13 +104,15 @@ class Api:
 
     def _changed(self, change: Change) -> None:
         if change.resource == custom.RESOURCE:
-            self._custom = None
+            self._custom = self._by_name = None
             if change.after is None:
                 spec = change.last["spec"]
                 self.store.drop_table(f"{spec['names']['plural']}.{spec['group']}")
 
     def kind(self, api_version: str, kind: str) -> Kind | None:
-        return next((one for one in self.kinds() if (one.api_version, one.kind) == (api_version, kind)), None)
+        if self._by_name is None:
+            self._by_name = {(one.api_version, one.kind): one for one in self.kinds()}
+        return self._by_name.get((api_version, kind))
 
     def dependents(self, uid: str) -> list[tuple[str, Tree]]:
         return [

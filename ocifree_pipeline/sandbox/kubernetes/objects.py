@@ -254,8 +254,10 @@ class Writer:
         if causes:
             raise statuses.invalid(kind.kind, kind.group, name, causes)
         admission.admit(kind, new, old, self.store, self.service_cidr)
-        warnings = tuple(f'unknown field "{one}"' for one in unknown) if strictness == "Warn" else ()
-        return new, warnings
+        warnings = [f'unknown field "{one}"' for one in unknown] if strictness == "Warn" else []
+        if old is None:
+            warnings += admission.not_played(kind, new)
+        return new, tuple(warnings)
 
     def _store(self, kind: Kind, old: Tree, new: Tree, shares: ownership.Shares, call: Call) -> Tree:
         """Store what has changed; what has not keeps its resource version."""
