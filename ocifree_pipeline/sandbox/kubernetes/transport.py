@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.door.http import Handler, Request, Response
 from ocifree_pipeline.sandbox.faults import Rule
-from ocifree_pipeline.sandbox.kubernetes import statuses, subresources
+from ocifree_pipeline.sandbox.kubernetes import protobuf, statuses, subresources
 from ocifree_pipeline.sandbox.kubernetes.calls import (
     ANONYMOUS,
     AUTHENTICATED,
@@ -194,6 +194,8 @@ async def _call(request: Request, user: User) -> Call:
 
 
 def _decoded(raw: bytes, content_type: str) -> Any:
+    if content_type == protobuf.TYPE:
+        return protobuf.decoded(raw)
     if content_type not in {JSON, YAML, *PATCHES, "text/plain"}:
         raise statuses.unsupported_media_type(content_type, (JSON, YAML))
     try:

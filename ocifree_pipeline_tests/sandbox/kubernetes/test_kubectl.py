@@ -91,6 +91,21 @@ def test_a_day_with_kubectl(kubectl: Kubectl) -> None:
 
 
 @pytest.mark.real
+def test_what_kubectl_sends_in_its_binary_form(kubectl: Kubectl, standing: Served) -> None:
+    assert "created" in kubectl("create", "namespace", "binary").stdout
+    assert "created" in kubectl("create", "secret", "generic", "s", "-n", "binary", "--from-literal=a=word").stdout
+    found = standing.ask("GET", "/api/v1/namespaces/binary/secrets/s").json()
+    assert found["data"] == {"a": base64.b64encode(b"word").decode()}
+    assert kubectl("auth", "can-i", "delete", "pods").stdout == "yes\n"
+    assert kubectl("apply", "-f", "-", given=WEB).returncode == 0
+    drained = kubectl("drain", "node-1", "--ignore-daemonsets", "--force", "--timeout=20s", "--pod-selector=app=web")
+    assert "node/node-1 drained" in drained.stdout, drained.stderr
+    assert "uncordoned" in kubectl("uncordon", "node-1").stdout
+    refused = kubectl("create", "deployment", "other", "--image=web:1")
+    assert "application/vnd.kubernetes.protobuf of a Deployment" in refused.stderr
+
+
+@pytest.mark.real
 def test_mistakes_are_told_by_kubectl(kubectl: Kubectl) -> None:
     wrong = WEB.replace("selector:", "selectr:")
     assert 'unknown field "spec.selectr"' in kubectl("apply", "-f", "-", given=wrong).stderr
