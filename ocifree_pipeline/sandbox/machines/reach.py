@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from ocifree_pipeline.sandbox.machines import backend
+from ocifree_pipeline.sandbox.machines import backend, translation
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.world import World
 
@@ -104,6 +104,9 @@ def find(world: World, ip: str, port: int) -> Reached | None:
         return None
     if machine.phase != "up":
         return Reached(machine.key, None, machine.state["reason"])
+    guest = translation.handed_on(machine, port)
+    if guest is not None:
+        return find(world, guest, port) or Reached(machine.key, None, f"it is handed on to {guest}, where nobody is")
     serve = backend.named(machine.state["backend"]).ports(machine).get(port)
     if serve is None:
         return Reached(machine.key, None, f"no service of the guest listens on port {port}")
