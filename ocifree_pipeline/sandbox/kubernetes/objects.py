@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from ocifree_pipeline.sandbox.kubernetes import admission, custom, ownership, patches, statuses, validation
+from ocifree_pipeline.sandbox.kubernetes import admission, bodies, custom, ownership, patches, statuses, validation
 from ocifree_pipeline.sandbox.kubernetes.calls import (
     APPLY_PATCH,
     JSON_PATCH,
@@ -40,13 +39,13 @@ class Writer:
     # verbs ----------------------------------------------------------------------------------------------------------
 
     def create(self, kind: Kind, target: Target, call: Call) -> Answer:
-        tree = _object(call.body, kind)
+        tree = bodies.object_of(call.body, kind)
         manager = ownership.Manager(call.manager, "Update", kind.api_version)
         stored, warnings = self._create(kind, target, tree, call, manager=manager)
         return Answer(201, stored, warnings=warnings)
 
     def update(self, kind: Kind, target: Target, call: Call) -> Answer:
-        new = _object(call.body, kind)
+        new = bodies.object_of(call.body, kind)
         old = self.store.get(kind.resource, target.namespace, target.name)
         if old is None:
             raise statuses.not_found(kind.plural, kind.group, target.name)
@@ -79,7 +78,7 @@ class Writer:
             new = patches.strategic(seen, call.body, kind.schema)
         else:
             raise statuses.unsupported_media_type(call.content_type, [one for one in PATCHES if one != STRATEGIC_PATCH])
-        return self._rewrite(kind, target, old, _object(new, kind), call)
+        return self._rewrite(kind, target, old, bodies.object_of(new, kind), call)
 
     def delete(self, kind: Kind, target: Target, call: Call) -> Answer:
         old = self.store.get(kind.resource, target.namespace, target.name)
@@ -158,7 +157,7 @@ class Writer:
         if uid and uid != old["metadata"]["uid"]:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old['metadata']['uid']}"
             raise statuses.conflict(kind.plural, kind.group, target.name, why)
-        new = _confined(kind, target.sub, old, new)
+        new = bodies.confined(kind, target.sub, old, new)
         new, warnings = self._checked(kind, new, old, call)
         manager = ownership.Manager(call.manager, "Update", kind.api_version, target.sub)
         shares = ownership.read(old["metadata"].get("managedFields") or ())
@@ -172,7 +171,7 @@ class Writer:
             raise statuses.bad_request(
                 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
             )
-        config = without_nulls(_object(call.body, kind))
+        config = without_nulls(bodies.object_of(call.body, kind))
         metadata = config["metadata"] = dict(config.get("metadata") or {})
         if metadata.get("managedFields"):
             raise statuses.bad_request("metadata.managedFields must be nil")
@@ -209,7 +208,7 @@ class Writer:
                 raise statuses.not_found(kind.plural, kind.group, target.name)
             stored, warnings = self._create_applied(kind, target, merged, call, shares=shares, manager=manager)
             return Answer(201, stored, warnings=warnings)
-        new = _confined(kind, target.sub, old, merged)
+        new = bodies.confined(kind, target.sub, old, merged)
         new, warnings = self._checked(kind, new, old, call)
         return Answer(200, self._store(kind, old, new, shares, call), warnings=warnings)
 
@@ -269,7 +268,7 @@ class Writer:
                 metadata.pop(name, None)
         written = ownership.written(shares)
         metadata["managedFields"] = written
-        if _desired(new) != _desired(old) and "generation" in metadata:
+        if bodies.desired(new) != bodies.desired(old) and "generation" in metadata:
             metadata["generation"] += 1
         if kind.resource == custom.RESOURCE and new.get("spec") != old.get("spec"):
             new["status"] = custom.established(new, self.stamp())
@@ -277,7 +276,7 @@ class Writer:
             return old
         if call.dry_run:
             return new
-        if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and not _holds_itself(kind, new):
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and not bodies.holds_itself(kind, new):
             return self.store.remove(kind.resource, old)
         return self.store.put(kind.resource, new)
 
@@ -293,7 +292,7 @@ class Writer:
         elif policy == "Orphan" and ORPHAN not in finalizers:
             finalizers.append(ORPHAN)
         graceful = kind.kind == "Pod" and bool(at(old, "spec", "nodeName")) and grace not in {0, "0"}
-        held = graceful or bool(finalizers) or _holds_itself(kind, old)
+        held = graceful or bool(finalizers) or bodies.holds_itself(kind, old)
         details: Tree = {"name": metadata["name"], "kind": kind.plural, "uid": metadata["uid"]}
         if kind.group:
             details["group"] = kind.group
@@ -313,49 +312,6 @@ class Writer:
         if kind.kind == "Namespace" and not kind.group:
             new["status"] = {"phase": "Terminating"}
         return Answer(200, new if call.dry_run else self.store.put(kind.resource, new))
-
-
-def _object(body: Any, kind: Kind) -> Tree:
-    """The body as an object of the kind that the path names."""
-    if not isinstance(body, dict):
-        raise statuses.bad_request("the body of the request is not an object")
-    tree: Tree = dict(body)
-    if tree.setdefault("apiVersion", kind.api_version) != kind.api_version:
-        raise statuses.bad_request(
-            f"the API version in the data ({tree['apiVersion']}) does not match the expected API version"
-            f" ({kind.api_version})"
-        )
-    if tree.setdefault("kind", kind.kind) != kind.kind:
-        raise statuses.bad_request(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: the body is of kind '
-            f"{tree['kind']}"
-        )
-    return tree
-
-
-def _confined(kind: Kind, sub: str, old: Tree, new: Tree) -> Tree:
-    """What a write through the object, or through its status, may change: not the other half."""
-    if sub == "status":
-        return old | {"metadata": dict(old["metadata"]), "status": new.get("status", {})}
-    new = dict(new)
-    new["metadata"] = dict(new.get("metadata") or {})
-    new["metadata"].setdefault("name", old["metadata"]["name"])
-    if "namespace" in old["metadata"]:
-        new["metadata"].setdefault("namespace", old["metadata"]["namespace"])
-    if kind.status:
-        new.pop("status", None)
-        if "status" in old:
-            new["status"] = old["status"]
-    return new
-
-
-def _desired(tree: Tree) -> Tree:
-    return {name: value for name, value in tree.items() if name not in {"metadata", "status", "apiVersion"}}
-
-
-def _holds_itself(kind: Kind, tree: Tree) -> bool:
-    """A namespace stays until its controller has emptied it."""
-    return kind.kind == "Namespace" and not kind.group and bool(at(tree, "spec", "finalizers"))
 
 
 def _dry(call: Call) -> Call:
