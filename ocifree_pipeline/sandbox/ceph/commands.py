@@ -2,6 +2,8 @@
 
 from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.ceph.programs import PROGRAMS
+from ocifree_pipeline.sandbox.ceph.pveceph import Job, job_of
+from ocifree_pipeline.sandbox.ceph.site import Refused
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.machines import power
 from ocifree_pipeline.sandbox.machines.session import Command, Result, Steps, Who, Words, read_line
@@ -82,9 +84,37 @@ def _note(who: Who, operation: str, words: Words, code: int) -> None:
 
 
 def _pveceph(who: Who, words: Words) -> Result | Steps:
-    if words[:1] != ("install",):
+    if words[:1] == ("install",):
+        return _install(who, words)
+    if who.user != "root" or BROUGHT_BY["pveceph"] not in who.machine.guest["packages"]:
         return _run(who, "pveceph", words)
-    return _install(who, words)
+    try:
+        job = job_of(str(who.machine.guest["pve"]["name"]), words)
+    except Refused as refused:
+        return Result(refused.code, err=refused.message + "\n")
+    return _run(who, "pveceph", words) if job is None else _work(who, words, job)
+
+
+def _work(who: Who, words: Words, job: Job) -> Steps:
+    """As a task, which the API shows too: `pveceph` prints its log and waits for its end."""
+    from ocifree_pipeline.sandbox.proxmox import console, methods, nodes, tasks
+
+    methods.load()
+    operation = " ".join(("pveceph", *words[:2]))
+    rule = instruments.strikes(who.machine.world, SERVICE, operation)
+    if rule is not None and rule.moment in {"before", "drop"}:
+        yield Result(1, err=_said(rule))
+        return 1
+    node = nodes.Node(who.machine)
+    upid = tasks.start(node, job.kind, job.subject, "root@pam", job.args)
+    code = yield from console.to_the_end(node, upid, tells=job.tells)
+    _note(who, operation, words, code)
+    if rule is None or rule.moment == "slow":
+        return code
+    if rule.moment == "reset":
+        power.restart(who.machine)
+    yield Result(1, err=_said(rule))
+    return 1
 
 
 def _install(who: Who, words: Words) -> Steps:

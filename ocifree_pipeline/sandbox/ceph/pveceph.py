@@ -1,5 +1,8 @@
 """`pveceph`: Proxmox's own way to a Ceph cluster. Some of its commands end with 0 although they have failed."""
 
+from dataclasses import asdict, dataclass
+from typing import Any
+
 from ocifree_pipeline.sandbox.ceph import cluster, osds, pools, reports
 from ocifree_pipeline.sandbox.ceph.ceph_command import ceph
 from ocifree_pipeline.sandbox.ceph.site import NotPlayed, Refused, Site
@@ -68,6 +71,41 @@ def _run(site: Site, words: tuple[str, ...]) -> str:
             raise NotPlayed(f"pveceph {' '.join(words)}")
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A command that Proxmox gives to a worker: its kind and subject, and whether it tells how the worker ended."""
+
+    kind: str
+    subject: str
+    args: dict[str, Any]
+    tells: bool = True
+
+
+def job_of(here: str, words: tuple[str, ...]) -> Job | None:
+    """None for what is done at once. Refused when the options are wrong: that is noticed before a worker begins."""
+    match words:
+        case ("mon", "create", *rest) | ("createmon", *rest):
+            address = _options(rest, "mon-address").get("mon-address", "")
+            return Job("cephcreatemon", f"mon.{here}", {"address": address})
+        case ("mgr", "create", *rest) | ("createmgr", *rest):
+            _options(rest)
+            return Job("cephcreatemgr", f"mgr.{here}", {})
+        case ("osd", "create", path, *rest) | ("createosd", path, *rest):
+            _options(rest)
+            return Job("cephcreateosd", path.removeprefix("/dev/"), {"dev": path})
+        case ("pool", "create", name, *rest) | ("createpool", name, *rest):
+            found = _options(rest, *POOL_VALUES)
+            args: dict[str, Any] = {
+                "name": name,
+                **asdict(_settings(found)),
+                "add_storages": _truth(found, "add_storages"),
+            }
+            args["pg_autoscale_mode"] = args.pop("autoscale")
+            return Job("cephcreatepool", name, args, tells=False)
+        case _:
+            return None
+
+
 def _install(site: Site, words: tuple[str, ...]) -> str:
     found = _options(words, "repository", "version", "allow-experimental")
     if found.get("repository", "enterprise") not in REPOSITORIES:
@@ -84,14 +122,17 @@ def _install(site: Site, words: tuple[str, ...]) -> str:
 
 def _create_pool(site: Site, name: str, rest: list[str]) -> None:
     found = _options(rest, *POOL_VALUES)
-    wanted = pools.Settings(
+    pools.create(site, name, _settings(found), storage=_truth(found, "add_storages"))
+
+
+def _settings(found: dict[str, str]) -> pools.Settings:
+    return pools.Settings(
         _number(found, "size", 3, 1, 7),
         _number(found, "min_size", 2, 1, 7),
         _number(found, "pg_num", 128, 1, 32768),
         found.get("pg_autoscale_mode", "warn"),
         found.get("application", "rbd"),
     )
-    pools.create(site, name, wanted, storage=_truth(found, "add_storages"))
 
 
 def _options(words: list[str] | tuple[str, ...], *names: str) -> dict[str, str]:

@@ -81,6 +81,32 @@ def test_a_task_fails_with_the_words_of_the_command(rig: Rig) -> None:
     assert "type check ('integer') failed" in refused.err
 
 
+def test_the_log_of_a_command_is_read_over_the_api(rig: Rig) -> None:
+    """The command ended with 0, and its task says that it failed."""
+    answer = rig.run("pve2", "pveceph pool create big --size 3 --pg_num 256")
+    assert (answer.code, "mon_max_pg_per_osd" in answer.err) == (0, True)
+    task = told(rig, "/nodes/pve2/tasks", "pve2")[0]
+    assert (task["type"], task["id"]) == ("cephcreatepool", "big")
+    assert "mon_max_pg_per_osd" in task["status"]
+    wrong = rig.run("pve2", "pveceph pool create big --size nine")
+    assert (wrong.code != 0, "type check ('integer') failed" in wrong.err) == (True, True)
+
+
+def test_a_node_that_reboots_in_the_middle_has_no_osd_and_can_make_one(rig: Rig) -> None:
+    rig.ok("pve1", "ceph osd out 2")
+    rig.off("pve3")
+    rig.ok("pve1", "ceph osd purge 2 --yes-i-really-mean-it")
+    rig.on("pve3")
+    rig.ok("pve3", "ceph-volume lvm zap --destroy /dev/sda2")
+    instruments.of(rig.world).faults.add(Rule(service="pvetask", operation="cephcreateosd", moment="reset"))
+    assert rig.run("pve3", "pveceph osd create /dev/sda2").code != 0
+    rig.wait(90)
+    assert len(json.loads(rig.ok("pve1", "ceph osd ls --format json"))) == 2
+    rig.ok("pve3", "pveceph osd create /dev/sda2")
+    rig.wait(400)
+    assert "HEALTH_OK" in rig.ok("pve1", "ceph health")
+
+
 def test_a_node_without_power_is_missed_at_once_and_the_storage_goes_on(rig: Rig) -> None:
     rig.off("pve2")
     checks = told(rig, "/cluster/ceph/status")["health"]["checks"]
