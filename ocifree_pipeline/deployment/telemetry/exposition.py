@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 SAMPLE = re.compile(
-    r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(?P<labels>.*)\})?\s+(?P<value>[^\s#]+)(?:\s+(?P<time>-?\d+))?\s*(?:#.*)?"
+    r'(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(?P<labels>(?:[^"{}]|"(?:[^"\\]|\\.)*")*)\}\s*|\s)'
+    r"\s*(?P<value>[^\s#]+)(?:\s+(?P<time>-?\d+))?\s*(?:#.*)?"
 )
 PAIR = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
 _ESCAPED = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
