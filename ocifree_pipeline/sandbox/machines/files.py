@@ -77,9 +77,9 @@ class Mount(Protocol):
 def mounts(machine: Computer) -> list[Mount]:
     if "pve" not in machine.guest:
         return []
-    from ocifree_pipeline.sandbox.proxmox.pmxcfs import Pmxcfs
+    from ocifree_pipeline.sandbox.proxmox.pmxcfs import Corosync, Pmxcfs
 
-    return [Pmxcfs()]
+    return [Pmxcfs(), Corosync()]
 
 
 def texts(machine: Computer) -> dict[str, str]:

@@ -38,6 +38,16 @@ def restart(machine: Computer, unit: str) -> str:
     return ""
 
 
+def stop(machine: Computer, unit: str) -> None:
+    own = Node(machine).own
+    if unit == "pve-cluster":
+        own["failed"] = "pve-cluster was stopped"
+    elif unit == "corosync":
+        own["corosync"] = False
+    elif unit == "pveproxy":
+        own["proxyDown"] = True
+
+
 def _failed(unit: str) -> str:
     return (
         f"Job for {unit}.service failed because the control process exited with error code.\n"

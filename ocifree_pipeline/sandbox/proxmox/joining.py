@@ -1,5 +1,6 @@
 """How a cluster begins and how a node comes into it. A join is a chain of steps, and can stop after each of them."""
 
+import copy
 import hashlib
 from typing import Any
 
@@ -257,10 +258,19 @@ def remove_node(node: Node, name: str) -> None:
         _cast_out(gone)
 
 
+def leave(node: Node) -> None:
+    """As the manual separates a node: what it has of /etc/pve stays with it, without a cluster."""
+    world = node.world
+    ident = world.fresh("pvestore", 12)
+    kept = nodes.new_store(world, ident) if node.own["syncing"] else copy.deepcopy(node.store)
+    kept.update(id=ident, cluster=None)
+    kept.pop("ceph", None)
+    nodes.stores(world)[ident] = kept
+    node.own.update(store=ident, corosync=False, syncing=False, expected=0)
+
+
 def _cast_out(node: Node) -> None:
     """It still believes to be in the cluster, alone: it keeps a copy of what it last saw, without quorum."""
-    import copy
-
     world, before = node.world, node.store
     ident = world.fresh("pvestore", 12)
     kept = copy.deepcopy(before)

@@ -133,7 +133,7 @@ def start(node: Node) -> None:
         own["failed"] = LOOPBACK_NAME.format(name=node.name)
         machine.print(f"[pmxcfs] {own['failed']}")
         return
-    own.update(failed="", address=address, corosync=node.cluster is not None, expected=0)
+    own.update(failed="", local=False, address=address, corosync=node.cluster is not None, expected=0)
     if node.cluster is not None and own["syncing"] and node.name in node.cluster["nodes"]:
         own["syncing"] = False
     update_certificate(node)

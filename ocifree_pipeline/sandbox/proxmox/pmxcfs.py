@@ -35,7 +35,6 @@ class Pmxcfs:
             text = "".join(f"{name}: {value}\n" for name, value in sorted(guest["config"].items()))
             found[f"/etc/pve/nodes/{guest['node']}/{folder}/{vmid}.conf"] = text
         if node.own["authkey"]:
-            found["/etc/corosync/authkey"] = "(the key of the cluster)\n"
             found["/root/.ssh/authorized_keys"] = store["files"].get("/etc/pve/priv/authorized_keys", "")
         mine = f"/etc/pve/nodes/{node.name}/"
         found |= {f"/etc/pve/local/{path.removeprefix(mine)}": text for path, text in found.items() if mine in path}
@@ -45,8 +44,13 @@ class Pmxcfs:
         node = Node(machine)
         if node.own["failed"]:
             return BROKEN
-        if not quorum.is_quorate(node):
+        if not node.own.get("local") and not quorum.is_quorate(node):
             return READ_ONLY
+        if path == "/etc/pve/corosync.conf" and text is None and node.own.get("local"):
+            from ocifree_pipeline.sandbox.proxmox import joining
+
+            joining.leave(node)
+            return ""
         known = node.store["files"]
         if path not in known and path in self.texts(machine):
             return "Operation not permitted (write it with its own command: the sandbox does not read it back)"
@@ -54,6 +58,26 @@ class Pmxcfs:
             known.pop(path, None)
         else:
             known[path] = text
+        return ""
+
+
+class Corosync:
+    """/etc/corosync: what corosync was given when the node came into a cluster."""
+
+    prefix = "/etc/corosync/"
+
+    def texts(self, machine: Computer) -> dict[str, str]:
+        node = Node(machine)
+        if not node.own["authkey"]:
+            return {}
+        found = {"/etc/corosync/authkey": "(the key of the cluster)\n"}
+        return found | ({"/etc/corosync/corosync.conf": corosync_text(node.cluster)} if node.cluster else {})
+
+    def write(self, machine: Computer, path: str, text: str | None) -> str:
+        if text is not None:
+            return "Operation not permitted (the sandbox does not read it back)"
+        if path.endswith("/authkey"):
+            Node(machine).own["authkey"] = False
         return ""
 
 

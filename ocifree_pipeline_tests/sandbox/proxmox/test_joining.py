@@ -149,6 +149,28 @@ def test_a_removed_node_does_not_notice_and_may_come_again_only_anew(rig: Rig) -
     assert "already exists" in rig.join("pve3").err
 
 
+LEAVE = (
+    "systemctl stop pve-cluster corosync; pmxcfs -l; rm -f /etc/pve/corosync.conf; rm -rf /etc/corosync/*; "
+    "killall pmxcfs; systemctl start pve-cluster"
+)
+
+
+def test_a_half_joined_node_is_mended_by_hand_and_joins_again(rig: Rig) -> None:
+    first, second = rig.machine("pve1").key, rig.machine("pve2").key
+    tampering.cut(rig.world, first, second, tampering.COROSYNC)
+    with pytest.raises(TimeoutError):
+        rig.join("pve2")
+    rig.off("pve2")
+    rig.on("pve2")
+    tampering.mend(rig.world, first, second)
+    rig.ok("pve2", LEAVE)
+    assert rig.run("pve2", "pvecm status").code == 2
+    assert rig.run("pve2", "test -e /etc/corosync/authkey").code == 1
+    rig.ok("pve1", "pvecm expected 1 && pvecm delnode pve2")
+    assert "successfully added" in rig.join("pve2").out
+    assert members(rig, "pve1") == members(rig, "pve2") == ["pve1", "pve2"]
+
+
 def test_a_name_that_stands_for_loopback_stops_the_node(tmp_path: Path) -> None:
     rig = Rig.of(tmp_path, 1)
     rig.ok("pve1", "echo 127.0.1.1 pve1 >> /etc/hosts")

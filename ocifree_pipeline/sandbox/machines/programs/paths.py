@@ -111,7 +111,7 @@ def _make_directory(who: Who, where: str, path: str, *, parents: bool) -> str:
 
 def _rm(who: Who, words: Words) -> Result:
     err, options = "", "".join(word[1:] for word in words if word.startswith("-"))
-    for path in [word for word in words if not word.startswith("-")]:
+    for path in _spelled_out(who, [word for word in words if not word.startswith("-")]):
         where = files.absolute(who, path)
         inside = [one for one in files.texts(who.machine) if one.startswith(where + "/")]
         if files.is_directory(who.machine, where):
@@ -127,6 +127,16 @@ def _rm(who: Who, words: Words) -> Result:
         elif "f" not in options:
             err += f"rm: cannot remove '{path}': No such file or directory\n"
     return Result(1 if err else 0, err=err)
+
+
+def _spelled_out(who: Who, paths: list[str]) -> list[str]:
+    """``/folder/*`` stands for what is in it."""
+    found: list[str] = []
+    for path in paths:
+        folder = files.absolute(who, path[:-2]) if path.endswith("/*") else ""
+        names = files.children(who.machine, folder) if folder else []
+        found += [f"{folder}/{name}" for name in names] or [path]
+    return found
 
 
 def _removed(who: Who, path: str) -> str:

@@ -101,6 +101,7 @@ def _systemctl(who: Who, words: Words) -> Result:
                     return Result(1, err=wrong)
             case "stop":
                 state["active"] = False
+                _stopped(who.machine, unit)
             case "is-active" | "is-enabled" | "status":
                 told = state["enabled" if verb == "is-enabled" else "active"]
                 good, bad = ("enabled", "disabled") if verb == "is-enabled" else ("active", "inactive")
@@ -128,6 +129,13 @@ def _started(machine: Computer, unit: str) -> str:
 
         return daemons.restart(machine, unit)
     return ""
+
+
+def _stopped(machine: Computer, unit: str) -> None:
+    if "pve" in machine.guest:
+        from ocifree_pipeline.sandbox.proxmox import daemons
+
+        daemons.stop(machine, unit)
 
 
 def _timedatectl(who: Who, words: Words) -> Result:
