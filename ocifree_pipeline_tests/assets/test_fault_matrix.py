@@ -1,7 +1,6 @@
 """Every known fault at every call that changes something: the right reaction, and one and the same end after it.
 
-The whole matrix takes minutes and is for the long lane; what runs always takes each fault once, at a call that changes
-with its number, and each call at least once.
+The whole matrix takes minutes and is for the long lane; what runs always is every other call, each with another fault.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from ocifree_pipeline_tests.chaos.whole_graph import WholeGraph, whole_graph
 
 
 def sample(graph: WholeGraph) -> Iterator[Cell]:
-    """Each operation with one fault of its own, the faults in turn."""
+    """Every other operation with one fault of its own, the faults in turn."""
     by_operation: dict[str, list[Cell]] = {}
     for cell in cells(graph):
         by_operation.setdefault(cell.operation, []).append(cell)
-    for number, found in enumerate(by_operation.values()):
+    for number, found in enumerate(list(by_operation.values())[1::2]):
         yield found[number * 5 % len(found)]
 
 

@@ -159,11 +159,11 @@ def test_no_secret_and_no_private_key_is_in_the_record(proxmox: Deployment, tmp_
     assert "user_data" not in recorded
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("operation", ["LaunchInstance", "UpdateBootVolume", "UpdatePublicIp", "CaptureConsoleHistory"])
-def test_a_fault_at_any_change_is_survived_by_trying_again(
+@pytest.mark.parametrize(("operation", "moment"), [("LaunchInstance", "after"), ("UpdatePublicIp", "before")])
+def test_a_fault_at_a_change_is_survived_by_trying_again(
     proxmox: Deployment, operation: str, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By Dagster, that is; what each call does about each fault is the matter of the fault matrix."""
     from ocifree_pipeline.sandbox.faults import Rule
 
     monkeypatch.setattr("ocifree_pipeline.record.definition.RETRY_SECONDS", 0)
