@@ -1,4 +1,4 @@
-"""A process that dies at every writing call to the platform, before or after it: the next one goes on, and ends there."""
+"""A process dies at every writing call to the platform, before or after it: the next one goes on and ends there."""
 
 from __future__ import annotations
 
