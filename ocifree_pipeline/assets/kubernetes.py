@@ -124,11 +124,13 @@ def _config_body(number: int) -> Body:
 
 def _machine_config(step: Step, number: int) -> Outcome:
     from ocifree_pipeline.record.bootstrap import bootstrap_patches
+    from ocifree_pipeline.record.monitoring import talos_patches
     from ocifree_pipeline.systems.secrets.vault import vault_of
     from ocifree_pipeline.systems.talos.configuration import digest_of, machine_configuration, require_room
 
     bundle, cluster, node = kept_bundle(step), cluster_of(step), node_of(step, number)
-    text = machine_configuration(cluster, node, bundle, bootstrap_patches(step.blueprint, cluster, node))
+    patches = (*bootstrap_patches(step.blueprint, cluster, node), *talos_patches(step.blueprint, node))
+    text = machine_configuration(cluster, node, bundle, patches)
     numbers: dict[str, float] = {"bytes": len(text.get_secret_value())}
     if step.blueprint.plan.topology == "talos-native":
         numbers["user data bytes"] = require_room(text, node.hostname, _other_metadata(step))

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ocifree_pipeline.deployment.telemetry.values import grafana_cloud_of, monitoring_values
+from ocifree_pipeline.deployment.blueprint import Blueprint
+from ocifree_pipeline.deployment.telemetry.values import (
+    ETCD_METRICS_PORT,
+    TALOS_LOG_PORT,
+    etcd_port,
+    grafana_cloud_of,
+    monitoring_values,
+)
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.outcome import Facts
 
@@ -17,6 +24,8 @@ if TYPE_CHECKING:
     from ocifree_pipeline.systems.grafana.agents import Agents
     from ocifree_pipeline.systems.grafana.http import Door
     from ocifree_pipeline.systems.grafana.stores import Stores
+    from ocifree_pipeline.systems.talos.nodes import Node
+    from ocifree_pipeline.systems.talos.patches import Patch
 
 ALLOY, DASHBOARDS, RULES = "monitoring/alloy", "monitoring/dashboards", "monitoring/alert_rules"
 NAMESPACE = "monitoring"
@@ -101,6 +110,17 @@ def folder_of(step: Step) -> tuple[str, str]:
 
 def grafana_page(step: Step, path: str) -> str:
     return f"https://{grafana_cloud_of(step.blueprint).stack}.grafana.net{path}"
+
+
+def talos_patches(blueprint: Blueprint, node: Node) -> Iterator[Patch]:
+    """For the machine configuration: logs go to the agent on the same node, and etcd shows its metrics."""
+    from ocifree_pipeline.systems.talos.configuration import log_receiver
+
+    if blueprint.declaration.monitoring.grafana_cloud is None:
+        return
+    yield from log_receiver(f"tcp://127.0.0.1:{TALOS_LOG_PORT}")
+    if node.is_control_plane and etcd_port(blueprint.declaration.kubernetes.talos_version) == ETCD_METRICS_PORT:
+        yield {"cluster": {"etcd": {"extraArgs": {"listen-metrics-urls": f"http://0.0.0.0:{ETCD_METRICS_PORT}"}}}}
 
 
 # the agents -----------------------------------------------------------------------------------------------------------
