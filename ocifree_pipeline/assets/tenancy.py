@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ocifree_pipeline.deployment.allowances import LABELS, Resource
+from ocifree_pipeline.deployment.allowances import LABELS, Resource, allowance
 from ocifree_pipeline.deployment.blueprint import Blueprint, DoesNotFit, plan_for
 from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.deployment.hunt import hunted
@@ -85,17 +85,29 @@ def _limits(step: Step) -> Outcome:
         availability_domains=tenancy.availability_domains,
         limits=CountsFacts.of(tenancy.limits),
         used_by_others=CountsFacts.of(tenancy.used_by_others),
+        allowance=declaration.site.allowance,
+        free=dict(allowance(declaration.site.allowance).limits_for(declaration.site.account)),
     )
     before = find_facts(step.instance, step.key, LimitsFacts)
+    changed = changes(before, facts) if before else ()
+    facts = facts.model_copy(update={"changed": changed or (before.changed if before else ())})
     return Outcome(
-        summary=f"{tenancy.name} in {tenancy.home_region}: {_a1_in_words(tenancy.limits)}",
+        summary=f"{tenancy.name} in {tenancy.home_region}: {_a1_in_words(tenancy.limits)}{_changed_in_words(changed)}",
         facts=facts,
-        plan=changes(before, facts) if before else (),
-        numbers={f"limit {LABELS[r]}": n for r, n in tenancy.limits.regional.items()},
+        plan=changed,
+        numbers={
+            **{f"limit {LABELS[r]}": n for r, n in tenancy.limits.regional.items()},
+            "changed since the last reading": len(changed),
+        },
         evidence=_limit_rows(tenancy.limits, tenancy.used, tenancy.ours),
         links={"console": f"https://cloud.oracle.com/limits?region={tenancy.home_region}"},
         look_inside="ocifree plan --live",
     )
+
+
+def _changed_in_words(changed: tuple[str, ...]) -> str:
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"; changed since the last reading: {changed[0]}{more}" if changed else ""
 
 
 def _a1_in_words(limits: Counts) -> str:

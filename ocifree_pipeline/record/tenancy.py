@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ocifree_pipeline.deployment.allowances import LABELS, Resource
 from ocifree_pipeline.deployment.limits import Counts
 from ocifree_pipeline.deployment.plan import A1_SHAPE, Plan, Topology
@@ -29,6 +31,11 @@ class LimitsFacts(Facts):
     availability_domains: tuple[str, ...]
     limits: CountsFacts
     used_by_others: CountsFacts
+    allowance: str = ""
+    free: dict[Resource, int] = {}
+    changed: tuple[str, ...] = ()
+    """What Oracle, or the allowance, changed last, in words. It stays until the next change, so whoever tells a person
+    of it compares it with what was told before."""
 
 
 class MachineFacts(Facts):
@@ -72,7 +79,7 @@ def a1_needs(machines: tuple[MachineFacts, ...]) -> tuple[Need, ...]:
 
 
 def changes(before: LimitsFacts, after: LimitsFacts) -> tuple[str, ...]:
-    """What Oracle changed between two readings, in words."""
+    """What changed between two readings, in words: live limits, and the numbers of the allowance."""
 
     def rows(facts: LimitsFacts) -> dict[tuple[str, Resource], int]:
         region = {("the region", resource): number for resource, number in facts.limits.regional.items()}
@@ -80,6 +87,18 @@ def changes(before: LimitsFacts, after: LimitsFacts) -> tuple[str, ...]:
         return region | ads
 
     old, new = rows(before), rows(after)
+    renamed = before.allowance and before.allowance != after.allowance
+    allowance = [f"the allowance: {before.allowance} -> {after.allowance}"] if renamed else []
+    if before.free:  # an older record does not have them
+        allowance += [
+            f"{LABELS[resource]} that are free: {before.free.get(resource, 0)} -> {after.free.get(resource, 0)}"
+            for resource in sorted(before.free.keys() | after.free.keys())
+            if before.free.get(resource, 0) != after.free.get(resource, 0)
+        ]
+    return (*allowance, *_between(old, new))
+
+
+def _between(old: Mapping[tuple[str, Resource], int], new: Mapping[tuple[str, Resource], int]) -> tuple[str, ...]:
     return tuple(
         f"{LABELS[resource]} in {where}: {old.get((where, resource), 'no limit')} -> "
         f"{new.get((where, resource), 'no limit')}"

@@ -13,6 +13,7 @@ from oci.core import models as core
 from oci.limits import QuotasClient
 from oci.limits import models as limits
 
+from ocifree_pipeline.deployment.allowances import Resource
 from ocifree_pipeline.record.foundation import GuardrailsFacts, NetworkFacts
 from ocifree_pipeline_tests.assets.conftest import FOUNDATION, Deployment, Ground, deployment, ground
 
@@ -136,3 +137,35 @@ def _run_check(found: Deployment, asset: str, name: str) -> Any:
     result = picked.resolve_job_def("checked").execute_in_process(instance=found.instance)
     (evaluation,) = result.get_asset_check_evaluations()
     return evaluation
+
+
+def test_a_changed_limit_is_shown_kept_and_does_not_disturb_twice(standing: Deployment) -> None:
+    from ocifree_pipeline.sandbox.oracle import limits as sandbox_limits
+
+    standing.materialize("tenancy/limits")
+    assert standing.facts("tenancy/limits")["changed"] == []
+    standing.sandbox.inside(lambda world: sandbox_limits.override(world, "reserved-public-ip-count", 1))
+    standing.materialize("tenancy/limits")
+    metadata = standing.metadata("tenancy/limits")
+    assert "changed since the last reading: " in metadata["summary"]
+    assert metadata["changed since the last reading"] == 1
+    (words,) = standing.facts("tenancy/limits")["changed"]
+    assert words == "reserved public addresses in the region: 50 -> 1"
+    facts = standing.facts("tenancy/limits")
+    standing.materialize("tenancy/limits")
+    assert standing.facts("tenancy/limits") == facts, "the same facts have the same data version"
+    assert standing.metadata("tenancy/limits")["changed since the last reading"] == 0
+
+
+def test_another_allowance_is_a_change(standing: Deployment) -> None:
+    from ocifree_pipeline.record.tenancy import LimitsFacts, changes
+
+    standing.materialize("tenancy/limits")
+    now = LimitsFacts.model_validate(standing.facts("tenancy/limits"))
+    free = {**now.free, Resource.A1_OCPUS: 4}
+    before = now.model_copy(update={"allowance": "always-free-2025", "free": free})
+    assert changes(before, now) == (
+        "the allowance: always-free-2025 -> always-free-2026",
+        "A1 OCPUs that are free: 4 -> 2",
+    )
+    assert changes(now.model_copy(update={"allowance": "", "free": {}}), now) == (), "an older record says nothing"
