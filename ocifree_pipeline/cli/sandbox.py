@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ocifree_pipeline.cli import sandbox_hand
+from ocifree_pipeline.cli import sandbox_hand, sandbox_machines
 from ocifree_pipeline.cli.output import say, say_json, table
 from ocifree_pipeline.cli.sandbox_running import HERE, Directory, Json, running_in, told
 
@@ -19,6 +19,8 @@ app = typer.Typer(help="Play Oracle on this machine: no account, no cost, nothin
 app.add_typer(sandbox_hand.fault, name="fault")
 app.add_typer(sandbox_hand.clock, name="clock")
 app.add_typer(sandbox_hand.record, name="record")
+app.add_typer(sandbox_machines.machine, name="machine")
+app.add_typer(sandbox_machines.link, name="link")
 
 Region = Annotated[str | None, typer.Option(help="Home region of a new tenancy. [default: uk-london-1]")]
 Account = Annotated[str | None, typer.Option(help="Kind of a new account: free or payg. [default: free]")]

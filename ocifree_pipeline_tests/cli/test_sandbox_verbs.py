@@ -169,3 +169,16 @@ def test_a_snapshot_is_restored(sandbox, tmp_path):
     assert str(file) in told(sandbox("snapshot", str(file)))
     assert json.loads(told(sandbox("reset", "--seed", "11", "--json")))["tenancy"] != before
     assert json.loads(told(sandbox("restore", str(file), "--json")))["tenancy"] == before
+
+
+def test_the_hand_looks_at_machines_and_links_and_refuses_what_is_not_there(sandbox):
+    assert json.loads(told(sandbox("machine", "list", "--json"))) == {"machines": []}
+    assert "Every link is whole" in told(sandbox("link", "list"))
+    for words in (
+        ("machine", "power", "10.9.9.9", "off"),
+        ("machine", "clock", "nobody", "--ahead", "5"),
+        ("link", "cut", "10.9.9.9", "10.9.9.8"),
+    ):
+        result = sandbox(*words)
+        assert result.exit_code != 0
+        assert "no machine of the sandbox" in result.stderr
