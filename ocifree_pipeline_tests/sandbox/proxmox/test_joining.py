@@ -42,6 +42,12 @@ def test_a_join_says_what_it_does_and_is_seen_by_all(rig: Rig) -> None:
     assert rig.ok("pve1", "sha256sum /etc/pve/corosync.conf") == rig.ok("pve2", "sha256sum /etc/pve/corosync.conf")
 
 
+def test_where_lifecycles_are_immediate_a_cluster_forms_too(tmp_path: Path) -> None:
+    rig = Rig.of(tmp_path, mode="immediate")
+    rig.form()
+    assert members(rig, "pve3") == ["pve1", "pve2", "pve3"]
+
+
 def test_a_join_destroys_what_the_node_had(rig: Rig) -> None:
     rig.ok("pve2", "pveum user add ops@pve && pveum user token add ops@pve ci")
     before, authority = rig.fingerprint("pve2"), rig.ok("pve2", "cat /etc/pve/pve-root-ca.pem")

@@ -105,6 +105,23 @@ def test_a_way_through_ends_where_the_link_is_cut(here):
     assert connected(here, work)
 
 
+def test_proxmoxer_over_ssh_says_the_same_as_over_https(here, tmp_path):
+    from proxmoxer import ProxmoxAPI
+    from proxmoxer.core import ResourceException
+
+    key().write_private_key(tmp_path / "id")
+    login = {"user": "debian", "private_key_file": str(tmp_path / "id"), "port": here.port("pve1", 22), "sudo": True}
+    over_ssh = ProxmoxAPI("127.0.0.1", backend="ssh_paramiko", timeout=20, **login)
+    over_https = here.client()
+    assert over_ssh.version.get() == over_https.version.get()
+    assert over_ssh.cluster.status.get() == over_https.cluster.status.get()
+    over_ssh.access.users.post(userid="ssh@pve", comment="made by a command")
+    assert "ssh@pve" in [one["userid"] for one in over_https.access.users.get()]
+    with pytest.raises(ResourceException, match="400"):
+        over_ssh.access.users.post(userid="ssh@pve", nonsense=1)
+    over_ssh._backend.session.ssh_client.close()
+
+
 def test_the_hand_moves_clocks_and_power(here):
     here.inside(lambda rig: tampering.set_skew(hand.named(rig.world, "10.0.1.12"), 90))
     assert here.inside(lambda rig: rig.ok("pve2", "timedatectl show --property=NTPSynchronized --value")) == "no\n"
