@@ -7,16 +7,20 @@ from ocifree_pipeline.record.ceph import CEPH, CephFacts, OsdFacts, PoolFacts
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.record.proxmox import CLUSTER, ClusterFacts, nodes_of
+from ocifree_pipeline.systems.ceph import observing, planning
+from ocifree_pipeline.systems.ceph.building import Builder
+from ocifree_pipeline.systems.ceph.observing import Seen
+from ocifree_pipeline.systems.ceph.places import Place
+from ocifree_pipeline.systems.ceph.pool import PoolBuilder, Wanted
+from ocifree_pipeline.systems.ceph.space import read_space
+from ocifree_pipeline.systems.ceph.status import judge, read_status
+from ocifree_pipeline.systems.journal import journal_of
 
 RISK = "min_size 1: while a node is away there is one copy, and a second failure loses what was just written"
 
 
 def ceph(step: Step) -> Outcome:
     """Monitors, managers and an OSD on each node: what is missing is added, nothing that is there is touched."""
-    from ocifree_pipeline.systems.ceph import observing, planning
-    from ocifree_pipeline.systems.ceph.building import Builder
-    from ocifree_pipeline.systems.journal import journal_of
-
     declaration, plan = step.blueprint.declaration, step.blueprint.plan
     step.facts(CLUSTER, ClusterFacts)
     wanted = planning.Wanted(
@@ -54,14 +58,10 @@ def ceph(step: Step) -> Outcome:
     )
 
 
-def _osds(seen: object) -> list[OsdFacts]:
-    from ocifree_pipeline.systems.ceph.observing import Seen
-    from ocifree_pipeline.systems.ceph.places import Place
-
-    places = seen.places if isinstance(seen, Seen) else {}
+def _osds(seen: Seen) -> list[OsdFacts]:
     found = [
         OsdFacts(number=place.osd, node=node, path=place.path)
-        for node, place in places.items()
+        for node, place in seen.places.items()
         if isinstance(place, Place) and place.osd is not None
     ]
     return sorted(found, key=lambda osd: int(osd.number))
@@ -69,11 +69,6 @@ def _osds(seen: object) -> list[OsdFacts]:
 
 def ceph_pool(step: Step) -> Outcome:
     """The pool, its storage on every node, and how much of it guests may fill."""
-    from ocifree_pipeline.systems.ceph.pool import PoolBuilder, Wanted
-    from ocifree_pipeline.systems.ceph.space import read_space
-    from ocifree_pipeline.systems.ceph.status import judge, read_status
-    from ocifree_pipeline.systems.journal import journal_of
-
     declared, plan = step.blueprint.declaration.ceph, step.blueprint.plan
     count = len(step.facts(CEPH, CephFacts).osds)
     with nodes_of(step) as nodes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ocifree_pipeline.record.ceph import CEPH, CephFacts, PoolFacts, witness
 from ocifree_pipeline.record.definition import Step, Verdict
+from ocifree_pipeline.systems.ceph.space import read_space
+from ocifree_pipeline.systems.ceph.status import judge, read_status
 
 SLACK = 0.03
 """What partition tables and Ceph's own records take of the planned space."""
@@ -12,8 +14,6 @@ RISK = "min_size 1 is accepted: a second failure while a node is away loses what
 
 def ceph_health(step: Step) -> Verdict:
     """Only named warnings are let pass, every OSD is up and in, every placement group is active and clean."""
-    from ocifree_pipeline.systems.ceph.status import judge, read_status
-
     facts = step.facts(CEPH, CephFacts)
     with witness(step) as node:
         status = read_status(node)
@@ -30,8 +30,6 @@ def ceph_health(step: Step) -> Verdict:
 
 def usable_space(step: Step) -> Verdict:
     """What the OSDs have, against what the plan has promised; and the risk that was accepted with min_size 1."""
-    from ocifree_pipeline.systems.ceph.space import read_space
-
     facts = step.facts(step.key, PoolFacts)
     with witness(step) as node:
         space = read_space(node, facts.size)
