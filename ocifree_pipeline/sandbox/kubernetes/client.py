@@ -38,7 +38,9 @@ class Client:
                 return []
             raise
         items: list[Tree] = found["items"]
-        return items
+        kind = {"apiVersion": found["apiVersion"], "kind": str(found["kind"]).removesuffix("List")}
+        # Over a network the items of a list do not say what they are.
+        return [one if "kind" in one else kind | one for one in items]
 
     def create(self, resource: str, body: Tree) -> Tree:
         namespace = body["metadata"].get("namespace", "")

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.door.http import Handler, Request, Response
 from ocifree_pipeline.sandbox.faults import Rule
-from ocifree_pipeline.sandbox.kubernetes import protobuf, statuses, subresources
+from ocifree_pipeline.sandbox.kubernetes import access, protobuf, statuses, subresources
 from ocifree_pipeline.sandbox.kubernetes.calls import (
     ANONYMOUS,
     AUTHENTICATED,
@@ -19,6 +19,7 @@ from ocifree_pipeline.sandbox.kubernetes.calls import (
     YAML,
     Answer,
     Call,
+    Target,
     User,
     Watch,
 )
@@ -59,7 +60,7 @@ class Transport:
         call = Call(request.method, unquote(request.path), ANONYMOUS)
         rule: Rule | None = None
         try:
-            user = self._who(cluster, request, shown)
+            user = _spoken_for(cluster, request, self._who(cluster, request, shown))
             call = await _call(request, user)
             rule = instruments.strikes(world, SERVICE, api.operation(call))
             if rule is not None and rule.moment == "drop":
@@ -112,6 +113,19 @@ class Transport:
             stream = _events(self, cluster, answer.watch)
             return Response(200, {"content-type": JSON, "cache-control": "no-cache, private"}, stream=stream)
         return _of(answer, call)
+
+
+def _spoken_for(cluster: Cluster, request: Request, user: User) -> User:
+    """Whom the user speaks for (``kubectl --as``), if he may."""
+    name = request.headers.get("impersonate-user")
+    if not name:
+        return user
+    access.check(cluster.store, user, "impersonate", Target("", "v1", "users", name=name))
+    groups = [one.strip() for one in request.headers.get("impersonate-group", "").split(",") if one.strip()]
+    parts = name.split(":")
+    if name.startswith("system:serviceaccount:") and len(parts) == 4:
+        groups += ["system:serviceaccounts", f"system:serviceaccounts:{parts[2]}"]
+    return User(name, tuple(dict.fromkeys([*groups, AUTHENTICATED])))
 
 
 async def _events(transport: Transport, cluster: Cluster, watch: Watch) -> AsyncIterator[bytes]:
