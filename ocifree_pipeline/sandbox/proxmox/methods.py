@@ -30,6 +30,7 @@ MODULES: list[str] = [
     f"{BUILT_IN}.tasks",
     f"{BUILT_IN}.access",
     f"{BUILT_IN}.storage",
+    f"{BUILT_IN}.downloads",
     f"{BUILT_IN}.network",
     f"{BUILT_IN}.sdn",
     f"{BUILT_IN}.qemu",
