@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from ocifree_pipeline.sandbox.ceph import cluster, devices, osds
+from ocifree_pipeline.sandbox.ceph import devices, osds
 from ocifree_pipeline.sandbox.ceph.site import NotPlayed, Refused, Site
 from ocifree_pipeline.sandbox.ceph.words import parse
 
@@ -21,8 +21,6 @@ def ceph_volume(site: Site, words: tuple[str, ...]) -> str:
                 raise Refused("ceph-volume lvm create: error: the following arguments are required: --data", 2)
             osds.create_on_volume(site, found.values["--data"])
             return f"--> ceph-volume lvm create successful for: {found.values['--data']}\n"
-        case ("lvm", "activate", "--all"):
-            return _activate(site)
         case ("lvm", "zap", *rest):
             return _zap(site, parse(rest, (), ("--destroy",)).rest)
         case _:
@@ -52,16 +50,6 @@ def listed(site: Site, only: str = "") -> dict[str, Any]:
             }
         )
     return found
-
-
-def _activate(site: Site) -> str:
-    """Start the OSDs whose volumes are here and whose cluster knows them."""
-    cluster.must_answer(site)
-    for number, rows in listed(site).items():
-        if rows[0]["tags"]["ceph.cluster_fsid"] != site.shared["fsid"] or number not in site.shared["osds"]:
-            raise Refused(f"RuntimeError: osd.{number} belongs to another cluster, or this one has forgotten it")
-        site.node.own.setdefault("started", []).append(f"ceph-osd@{number}")
-    return "--> ceph-volume lvm activate successful\n"
 
 
 def _zap(site: Site, paths: tuple[str, ...]) -> str:

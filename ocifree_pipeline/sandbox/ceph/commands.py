@@ -29,7 +29,7 @@ NOT_FOUND = 127
 SERVICE = "ceph"
 CHANGING = (
     "pveceph install", "pveceph init", "pveceph mon", "pveceph mgr", "pveceph osd", "pveceph pool create",
-    "pveceph pool destroy", "ceph-volume lvm create", "ceph-volume lvm zap", "ceph-volume lvm activate", "sgdisk",
+    "pveceph pool destroy", "ceph-volume lvm create", "ceph-volume lvm zap", "sgdisk",
     "partx", "ceph config set", "ceph config rm", "ceph osd set", "ceph osd unset", "ceph osd in", "ceph osd out",
     "ceph osd purge", "ceph osd pool set", "ceph osd pool application",
 )  # fmt: skip
