@@ -13,7 +13,6 @@ from ocifree_pipeline.assets.tailnet import links
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.capacity import Attempt, Place
 from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError
-from ocifree_pipeline.deployment.hunt import hunted
 from ocifree_pipeline.deployment.machine_differences import differences
 from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.claims import Claim, claim_of, handed_over, standing_of
@@ -23,7 +22,7 @@ from ocifree_pipeline.record.foundation import NetworkFacts, ReservedIpsFacts
 from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, guide_of, hop_to, note_attempt
 from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.record.tailnet import LINKS
-from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts
+from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts, a1_domains
 from ocifree_pipeline.systems.guests import Greeting, kind_of
 
 GROUP = "machines"
@@ -153,8 +152,7 @@ def _places(step: Step, machine: Machine) -> tuple[Place, ...]:
     home = planned.get(machine.name)
     if not machine.is_ampere:
         return (Place(home),) if home else ()
-    ads = step.facts("tenancy/limits", LimitsFacts).availability_domains
-    wanted = hunted(step.blueprint.declaration.hunt, ads)
+    wanted = a1_domains(step.blueprint.declaration.hunt, step.facts("tenancy/limits", LimitsFacts))
     return tuple(Place(ad) for ad in sorted(wanted, key=lambda ad: ad != home))
 
 

@@ -9,7 +9,6 @@ import dagster as dg
 from ocifree_pipeline.deployment.allowances import LABELS, Resource, allowance
 from ocifree_pipeline.deployment.blueprint import Blueprint, DoesNotFit, plan_for
 from ocifree_pipeline.deployment.errors import NotVerified
-from ocifree_pipeline.deployment.hunt import hunted
 from ocifree_pipeline.deployment.limits import Counts
 from ocifree_pipeline.deployment.plan import A1_SHAPE, Refusal
 from ocifree_pipeline.deployment.pricing import Item, free_of, require_free
@@ -19,7 +18,15 @@ from ocifree_pipeline.record.facts import find_facts, materialize_command
 from ocifree_pipeline.record.foundation import GuardrailsFacts
 from ocifree_pipeline.record.machines import InstanceFacts
 from ocifree_pipeline.record.outcome import Outcome, Scalar
-from ocifree_pipeline.record.tenancy import CountsFacts, LimitsFacts, MachineFacts, PlanFacts, a1_needs, changes
+from ocifree_pipeline.record.tenancy import (
+    CountsFacts,
+    LimitsFacts,
+    MachineFacts,
+    PlanFacts,
+    a1_domains,
+    a1_needs,
+    changes,
+)
 
 GROUP = "tenancy"
 
@@ -168,7 +175,7 @@ def _may_be_in(step: Step, machine: MachineFacts, limits: LimitsFacts) -> tuple[
     if claimed is not None:
         return (claimed.availability_domain,)
     if machine.shape == A1_SHAPE:
-        return hunted(step.blueprint.declaration.hunt, limits.availability_domains)
+        return a1_domains(step.blueprint.declaration.hunt, limits)
     return (machine.availability_domain,) if machine.availability_domain else ()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dagster as dg
@@ -36,7 +36,7 @@ from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.destroyed import destroyed_since_made
 from ocifree_pipeline.record.facts import find_facts, materialize_command
 from ocifree_pipeline.record.machines import CAPACITY, CapacityFacts, is_claimed, key_of, news_of
-from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts
+from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts, a1_domains
 
 TICK_SECONDS = 30
 ASK_SECONDS = 20.0
@@ -201,7 +201,8 @@ def _plan(blueprint: Blueprint, prey: Prey, instance: dg.DagsterInstance) -> Hun
         homes = {one.availability_domain for one in planned.machines if one.name in names} if planned else set()
         policy = policy.model_copy(update={"availability_domains": None})
         ads = tuple(ad for ad in ads if ad in homes)
-    return HuntPlan.of(f"{blueprint.declaration.name}/{prey.kind}", policy, ads)
+    plan = HuntPlan.of(f"{blueprint.declaration.name}/{prey.kind}", policy, ads)
+    return replace(plan, ads=a1_domains(policy, limits)) if prey.kind == "a1" and limits else plan
 
 
 # the cursor -----------------------------------------------------------------------------------------------------------

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ocifree_pipeline.deployment.allowances import LABELS, Resource
+from ocifree_pipeline.deployment.hunt import hunted
 from ocifree_pipeline.deployment.limits import Counts
 from ocifree_pipeline.deployment.plan import A1_SHAPE, Plan, Topology
 from ocifree_pipeline.deployment.quota_policy import Need, needs_of
+from ocifree_pipeline.deployment.sections.hunt import Hunt
 from ocifree_pipeline.record.outcome import Facts
 
 
@@ -71,6 +73,13 @@ class PlanFacts(Facts):
             ),
             reserved_ips=plan.reserved_ips,
         )
+
+
+def a1_domains(policy: Hunt, limits: LimitsFacts) -> tuple[str, ...]:
+    """Where A1 machines may come to be: the declared domains, without those whose live limit leaves out A1."""
+    wanted = hunted(policy, limits.availability_domains)
+    has = {ad: numbers.get(Resource.A1_OCPUS, 0) for ad, numbers in limits.limits.per_ad.items()}
+    return tuple(ad for ad in wanted if has.get(ad, 1) > 0) or wanted
 
 
 def a1_needs(machines: tuple[MachineFacts, ...]) -> tuple[Need, ...]:
