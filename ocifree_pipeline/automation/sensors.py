@@ -8,6 +8,7 @@ import dagster as dg
 
 from ocifree_pipeline.automation.hunt import hunt_sensors
 from ocifree_pipeline.automation.orphans import release_orphans
+from ocifree_pipeline.automation.own_metrics import own_metrics
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import NotYetBuilt
 from ocifree_pipeline.deployment.unbuilt import missing_for
@@ -18,6 +19,7 @@ def sensors(blueprint: Blueprint) -> list[Any]:
     return [
         release_orphans,
         *hunt_sensors(blueprint),
+        *own_metrics(blueprint),
         _unbuilt_sensor("instance_watch", [["machines", m] for m in machines], "Notices machines that are gone."),
         _unbuilt_sensor("notify_failure", None, "Tells a person which asset failed, why, and what to type."),
     ]
