@@ -15,10 +15,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from ocifree_pipeline.automation.own_metrics import own_metrics
 from ocifree_pipeline.record.tenancy import PlanFacts
 from ocifree_pipeline.sandbox import outbox
 from ocifree_pipeline.sandbox.faults import Rule
-from ocifree_pipeline.sandbox.grafana import alerting, boards, stack
+from ocifree_pipeline.sandbox.grafana import alerting, boards, metrics, promql, stack
 from ocifree_pipeline.sandbox.kubernetes import certificates
 from ocifree_pipeline.sandbox.kubernetes import cluster as clusters
 from ocifree_pipeline.sandbox.kubernetes.server import serve
@@ -325,3 +326,36 @@ def test_no_secret_is_in_the_record(lab: Lab) -> None:
     events = [str(event) for event in lab.instance.all_logs(lab.instance.get_runs()[0].run_id)]
     for secret in (offered["token"], offered["service_account_token"]):
         assert not [event for event in events if secret in event]
+
+
+def test_the_pipeline_sends_its_own_numbers_and_is_alerted_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocifree_pipeline.automation.own_metrics.time.time", lambda: _now(lab.sandbox))
+    (sensor,) = own_metrics(lab.blueprint)
+    lab.instance.report_runless_asset_event(
+        dg.AssetMaterialization(asset_key=["assurance", "cost_report"], metadata={"cost": 0.25, "seconds": 3.5})
+    )
+
+    def tick() -> str:
+        (said,) = sensor.evaluate_tick(
+            dg.build_sensor_context(instance=lab.instance, definitions=lab.definitions)
+        ).skip_message.splitlines()
+        return str(said)
+
+    assert tick().startswith("sent ")
+    value = lab.sandbox.inside(lambda world: _value(world, 'ocifree_cost{deployment="lab"}'))
+    assert value == [0.25]
+    assert lab.sandbox.inside(lambda world: _value(world, "ocifree_machines_missing")) == [
+        len(lab.blueprint.plan.machines)
+    ]
+    seconds = lab.sandbox.inside(lambda world: _value(world, 'ocifree_asset_seconds{asset="assurance/cost_report"}'))
+    assert seconds == [3.5]
+    lab.sandbox.advance(120)
+    assert "[FIRING:1] CostNotZero ()" in lab.mails()
+    monkeypatch.setenv("GRAFANA_CLOUD_TOKEN", "glc_wrong")
+    assert tick().startswith("not sent: send metrics: Grafana Cloud answered 401")
+
+
+def _value(world: World, query: str) -> list[float]:
+    value = promql.instant(metrics.stored(world), query, int(_time(world) * 1000))
+    assert isinstance(value, list)
+    return [number for _, number in value]

@@ -60,6 +60,8 @@ def _read(site: Site, rest: tuple[str, ...]) -> Any:
             return reports.mons(site) | {"quorum_names": daemons.quorum(site)}
         case ("mgr", "dump"):
             return reports.mgr_dump(site)
+        case ("mgr", "module", "ls"):
+            return reports.modules(site)
         case ("osd", "tree"):
             return reports.osd_tree(site)
         case ("osd", "df"):
@@ -133,6 +135,12 @@ def _change(site: Site, rest: tuple[str, ...], flags: frozenset[str]) -> Any:
             return ""
         case ("osd", "pool", "application", "enable", name, application):
             pools.named(site, name)[1]["application"] = application
+            return ""
+        case ("mgr", "module", "enable" | "disable" as verb, name):
+            if name not in reports.MODULES:
+                raise Refused(f"Error ENOENT: all mgr daemons do not support module '{name}'", 2)
+            others = [one for one in reports.modules(site)["enabled_modules"] if one != name]
+            shared["modules"] = sorted([*others, name]) if verb == "enable" else others
             return ""
         case ("config", "set", who, name, value):
             shared["config"].setdefault(who, {})[name] = value

@@ -8,6 +8,7 @@ from ocifree_pipeline.sandbox.ceph import cluster, daemons, health, usage
 from ocifree_pipeline.sandbox.ceph.site import Site
 
 Json = dict[str, Any]
+MODULES = ("alerts", "dashboard", "iostat", "nfs", "prometheus", "restful", "telemetry")
 
 
 def _stamp(seconds: float) -> str:
@@ -46,7 +47,7 @@ def status(site: Site) -> Json:
         "mgrmap": {
             "available": bool(active),
             "num_standbys": max(len(active) - 1, 0),
-            "modules": ["iostat", "nfs"],
+            "modules": modules(site)["enabled_modules"],
             "services": {},
         },
         "servicemap": {"epoch": 1, "modified": _stamp(shared["born"]), "services": {}},
@@ -152,6 +153,16 @@ def mgr_dump(site: Site) -> Json:
         "active_name": active[0] if active else "",
         "available": bool(active),
         "standbys": [{"gid": 14100 + at, "name": name} for at, name in enumerate(active[1:])],
+    }
+
+
+def modules(site: Site) -> Json:
+    """`ceph mgr module ls`."""
+    enabled = site.shared.get("modules", ["iostat", "nfs"])
+    return {
+        "always_on_modules": ["balancer", "crash", "devicehealth", "pg_autoscaler", "status"],
+        "enabled_modules": list(enabled),
+        "disabled_modules": [{"name": one} for one in MODULES if one not in enabled],
     }
 
 

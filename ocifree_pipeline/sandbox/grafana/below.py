@@ -28,7 +28,7 @@ def guests(world: World) -> tuple[tuple[str, str, bool], ...]:
 
 
 def ceph(world: World) -> CephState | None:
-    """As the active manager tells it; None while no manager answers."""
+    """As the active manager tells it; None while no manager answers, or while its module `prometheus` is off."""
     for node in nodes.everyone(world):
         if not node.is_up:
             continue
@@ -40,7 +40,7 @@ def ceph(world: World) -> CephState | None:
 
 def _state(site: Site) -> CephState | None:
     active = reports.mgr_dump(site)["active_name"]
-    if not active:
+    if not active or "prometheus" not in reports.modules(site)["enabled_modules"]:
         return None
     health = reports.health_of(site, detail=False)
     stats = reports.df(site)["stats"]
