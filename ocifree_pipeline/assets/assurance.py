@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from ocifree_pipeline.assets.etcd_backup import materialize_backup
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.cost import Bill, State, console_page, money
 from ocifree_pipeline.record.assurance import CostFacts, IdleFacts, bill_for, charge_row, idle_machines
@@ -38,7 +39,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     yield define_asset(
         blueprint,
         "assurance/etcd_backup",
-        None,
+        materialize_backup,
         group=GROUP,
         kinds={"talos", "oci"},
         deps=["talos/cluster", "oci/image_bucket"],

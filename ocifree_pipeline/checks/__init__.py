@@ -65,6 +65,7 @@ _JUDGES: dict[str, Judge] = {
     "assurance/cost_report:bill_is_zero": assurance.bill_is_zero,
     "assurance/cost_report:within_allowance": assurance.within_allowance,
     "assurance/idle_report:reclaim_risk": assurance.reclaim_risk,
+    "assurance/etcd_backup:restore_drill_age": assurance.restore_drill_age,
     "images/{image}:size_budget": images.size_budget,
     "images/{image}:identity_clean": images.identity_clean,
     "oci/custom_image/{custom}:firmware_uefi": images.firmware_uefi,

@@ -8,9 +8,11 @@ from ocifree_pipeline.deployment.allowances import LABELS, Resource
 from ocifree_pipeline.deployment.foundation import accepted_charges
 from ocifree_pipeline.deployment.limits import Counts
 from ocifree_pipeline.deployment.pricing import Price, free_of, price
-from ocifree_pipeline.record.assurance import bill_for, charge_row, idle_machines
+from ocifree_pipeline.record.assurance import bill_for, charge_row, idle_machines, last_drill, now
 from ocifree_pipeline.record.definition import Step, Verdict
 from ocifree_pipeline.record.outcome import Scalar
+
+DRILL_DAYS = 30
 
 
 def bill_is_zero(step: Step) -> Verdict:
@@ -74,3 +76,12 @@ def _rows(
         if told > allowed and told > found:
             over.append(f"{label}: Oracle counts {told}, {allowed} are free")
     return rows, tuple(over)
+
+
+def restore_drill_age(step: Step) -> Verdict:
+    """A backup that was never restored is a hope."""
+    drilled = last_drill(step.instance, step.key)
+    if drilled is None:
+        return Verdict(False, "no restore has ever been rehearsed: job restore_drill does that", warn=True)
+    days = (now() - drilled).days
+    return Verdict(days <= DRILL_DAYS, f"rehearsed {days} days ago", {"days": days}, warn=True)

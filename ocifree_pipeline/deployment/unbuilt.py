@@ -12,8 +12,6 @@ from types import MappingProxyType
 
 UNBUILT: Mapping[str, str] = MappingProxyType(
     {
-        "assurance/etcd_backup": "the etcd snapshot",
-        "assurance/etcd_backup:restore_drill_age": "the restore drill",
         "job:upgrade_*": "rolling upgrades",
         "job:restore_drill": "the restore drill",
         "sensor:instance_watch": "the watch over claimed instances",

@@ -69,3 +69,19 @@ def charge_row(line: Line) -> dict[str, Scalar]:
         "amount": "not known" if line.amount is None else money(line.amount, line.currency),
         "look at it": console_page(line.resource, line.region),
     }
+
+
+# restore drills -------------------------------------------------------------------------------------------------------
+
+DRILL = "restore drill"
+"""Under this name an observation of assurance/etcd_backup tells that a backup was restored and compared."""
+
+
+def last_drill(instance: dg.DagsterInstance, key: str) -> datetime | None:
+    """When a restore was last rehearsed to its end."""
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(key.split("/")))
+    for record in instance.fetch_observations(wanted, limit=1000).records:
+        metadata = record.asset_observation.metadata if record.asset_observation else {}
+        if DRILL in metadata:
+            return datetime.fromtimestamp(record.timestamp, UTC)
+    return None
