@@ -14,7 +14,9 @@ for an address. A kind of guest is one ``Backend`` (see ``backend``).
 from ocifree_pipeline.sandbox.machines import linux as _linux  # its transitions must be known to every world
 from ocifree_pipeline.sandbox.machines.power import boot, halt
 from ocifree_pipeline.sandbox.machines.reach import Reached, address_of, close, find
+from ocifree_pipeline.sandbox.proxmox import joining as _joining  # the same, and where guests are found
+from ocifree_pipeline.sandbox.proxmox import life as _life
 
 __all__ = ["Reached", "address_of", "boot", "close", "find", "halt"]
 
-del _linux
+del _joining, _life, _linux

@@ -113,6 +113,9 @@ def _due(world: World, machine: str, upid: str) -> None:
             UNDO[task["type"]](node, task["args"])
         _fail(node, task, fault["message"])
         return
+    from ocifree_pipeline.sandbox.proxmox import methods
+
+    methods.load()  # a task may be older than this process
     try:
         again = WORK[task["type"]](node, task, task["args"])
     except (TaskError, ApiError) as error:

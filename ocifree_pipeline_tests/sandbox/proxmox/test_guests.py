@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from ocifree_pipeline.sandbox.disks.making import make_qcow2
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.machines import backend
 from ocifree_pipeline.sandbox.proxmox import volumes
+from ocifree_pipeline.sandbox.proxmox.console import invoke
 from ocifree_pipeline.sandbox.proxmox.guests import Guest
 from ocifree_pipeline.sandbox.world import World
 from ocifree_pipeline_tests.sandbox.proxmox.rig import Answer, Rig
@@ -224,6 +227,29 @@ def test_running_guests_survive_a_snapshot(rig: Rig) -> None:
     restored = Rig(again)
     assert vm(restored).phase == "up"
     assert restored.run("pve1", "nc -z 10.10.0.10 50000").code == 0
+
+
+LATER = """
+import json, sys
+from pathlib import Path
+from ocifree_pipeline.sandbox import machines
+from ocifree_pipeline.sandbox.world import World
+world = World(Path(sys.argv[1]), mode="manual")
+world.load_json(json.loads(Path(sys.argv[2]).read_text()))
+for _ in range(60):
+    world.clock.advance(1)
+    world.settle()
+print([one.phase for one in machines.reach.everyone(world) if one.hostname == "vm100"])
+"""
+
+
+def test_what_was_begun_goes_on_in_another_process(rig: Rig, tmp_path: Path) -> None:
+    create(rig)
+    invoke(rig.node(), "POST", "/nodes/pve1/qemu/100/status/start")
+    (tmp_path / "world.json").write_text(json.dumps(rig.world.to_json()))
+    argv = [sys.executable, "-c", LATER, str(rig.world.directory), str(tmp_path / "world.json")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "['up']\n", done.stderr
 
 
 # containers -----------------------------------------------------------------------------------------------------------

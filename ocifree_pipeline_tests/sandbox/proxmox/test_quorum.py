@@ -114,6 +114,8 @@ def test_a_vote_from_outside_keeps_one_of_two_nodes_able_to_write(tmp_path: Path
     rig = Rig.of(tmp_path, 2, extra=["bastion"])
     rig.form(2)
     bastion = rig.machine("bastion")
+    by_key = "Match Address 10.0.1.0/24\n    PermitRootLogin prohibit-password\n"
+    rig.ok("bastion", "install -D -m 0644 /dev/stdin /etc/ssh/sshd_config.d/01-nodes.conf", by_key)
     no = rig.run("pve1", "pvecm qdevice setup 10.0.1.100")
     assert no.code != 0
     assert "corosync-qnetd" in no.err
