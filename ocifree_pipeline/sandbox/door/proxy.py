@@ -182,7 +182,9 @@ class Proxy:
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof() and not writer.is_closing():
-            writer.write_eof()
+            # Whoever has gone already cannot be told, and that is no ConnectionError to Python.
+            with contextlib.suppress(OSError):
+                writer.write_eof()
 
     async def _plain(self, request: Request) -> Response:
         """A request in the absolute form of plain HTTP."""
