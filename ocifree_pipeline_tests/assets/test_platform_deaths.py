@@ -69,6 +69,7 @@ def dies_at(patch: pytest.MonkeyPatch, victim: int, *, afterwards: bool) -> None
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("afterwards", [False, True])
 def test_a_death_at_every_call(
     tmp_path: Path,

@@ -13,7 +13,7 @@ from ocifree_pipeline_tests.assets.test_machines import checks
 
 PLATFORM = ["platform/cilium", "platform/sops_age", "platform/flux", "platform/policies", "platform/gateway"]
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
