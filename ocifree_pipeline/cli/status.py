@@ -112,7 +112,7 @@ def _failure_of(
     instance: dg.DagsterInstance, run: dg.DagsterRun, key: str
 ) -> tuple[str, str | None, str | None] | None:
     """What failed for this asset in that run; None when the run failed elsewhere."""
-    from ocifree_pipeline.cli.follow import happenings
+    from ocifree_pipeline.record.happenings import happenings
 
     for happening in happenings(instance, run.run_id):
         if happening.kind == "failed" and happening.subject == key:

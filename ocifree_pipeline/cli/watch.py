@@ -13,7 +13,7 @@ from ocifree_pipeline.cli.output import say, say_json
 if TYPE_CHECKING:
     import dagster as dg
 
-    from ocifree_pipeline.cli.follow import Happening
+    from ocifree_pipeline.record.happenings import Happening
 
 _SHOWN = {
     "started": ("..", "dim"),
@@ -49,7 +49,7 @@ def tell(instance: dg.DagsterInstance, run_id: str, as_json: bool) -> Exit:
     """Print the run until it ends; the exit code says how it ended."""
     import dagster as dg
 
-    from ocifree_pipeline.cli.follow import happenings
+    from ocifree_pipeline.record.happenings import happenings
 
     seen: list[Happening] = []
     for happening in happenings(instance, run_id):
