@@ -18,6 +18,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def here(ground: Lab) -> Iterator[Lab]:
+    ground.here.sandbox.faults.clear()
+    ground.here.sandbox.recorder.clear()
     try:
         yield ground
     finally:
