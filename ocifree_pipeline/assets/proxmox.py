@@ -20,6 +20,7 @@ from ocifree_pipeline.record.proxmox import (
     GuestsFacts,
     NodeFacts,
     nodes_of,
+    third_vote,
     wanted_network,
 )
 from ocifree_pipeline.record.tailnet import LINKS
@@ -111,6 +112,7 @@ def _cluster(step: Step) -> Outcome:
         joining = former.plan()
         lines += [move.words(former.cluster, joining.founder) for move in joining.moves]
         views = former.apply(joining)
+        lines += third_vote(step, nodes)
         founder = nodes[0]
         token, made = access.establish(founder, vault_of(deployment), TOKEN)
         authority = founder.text(AUTHORITY)

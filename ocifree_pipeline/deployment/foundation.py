@@ -17,6 +17,7 @@ from ocifree_pipeline.deployment.port_rules import (
     WEB,
     SecurityRule,
     rules_between_nodes,
+    third_vote,
     unreachable,
 )
 from ocifree_pipeline.deployment.pricing import free_of
@@ -105,7 +106,7 @@ def foundation_of(
         ),
         nodes_subnet="private" if nat else "public",
         groups=(
-            SecurityGroup("ssh", (SSH,) if _ssh_from_outside(declaration) else ()),
+            SecurityGroup("ssh", _door(declaration, topology)),
             SecurityGroup("web", WEB if declaration.kubernetes.gateway.enabled else ()),
             SecurityGroup("inside", rules_between_nodes(topology)),
         ),
@@ -129,6 +130,13 @@ def groups_of(machine: Machine, declaration: Declaration) -> tuple[Group, ...]:
     web: tuple[Group, ...] = ("web",) if declaration.kubernetes.gateway.enabled else ()
     ssh: tuple[Group, ...] = ("ssh",) if declaration.ssh_via == "direct" else ()
     return ("inside", *web, *ssh)
+
+
+def _door(declaration: Declaration, topology: Topology) -> tuple[SecurityRule, ...]:
+    """SSH, and at the bastion of two Proxmox nodes their third vote."""
+    ssh = (SSH,) if _ssh_from_outside(declaration) else ()
+    votes = topology == "proxmox-ceph" and declaration.nodes.bastion != "none" and declaration.nodes.asked in (None, 2)
+    return (*ssh, third_vote(str(declaration.network.vcn_cidr))) if votes else ssh
 
 
 def _ssh_from_outside(declaration: Declaration) -> bool:

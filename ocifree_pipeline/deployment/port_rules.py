@@ -49,6 +49,10 @@ PATH_MTU = SecurityRule(
 )
 
 
+def third_vote(vcn_cidr: str) -> SecurityRule:
+    return SecurityRule("tcp", vcn_cidr, (5403, 5403), "the vote of the bastion, when Proxmox has two nodes")
+
+
 def unreachable(vcn_cidr: str) -> SecurityRule:
     return SecurityRule("icmp", vcn_cidr, (3, ANY_CODE), "destination unreachable, so that a wrong port fails at once")
 

@@ -16,6 +16,7 @@ from ocifree_pipeline.systems.proxmox.api import Api, Token, session
 from ocifree_pipeline.systems.proxmox.network import Wanted, link_of, mtu_for
 from ocifree_pipeline.systems.proxmox.node import Node, as_root
 
+TWO = 2
 CLUSTER = "proxmox/cluster"
 NETWORK = "proxmox/network"
 TOKEN = "proxmox/token"  # noqa: S105 - its place in the vault
@@ -88,6 +89,19 @@ def _entrance(step: Step) -> IPv4Address | None:
     """The guest behind the gateway, on the node to which the reserved address leads."""
     declaration = step.blueprint.declaration
     return guest_address(declaration.network.guests, 1).address.ip if declaration.kubernetes.gateway.enabled else None
+
+
+def third_vote(step: Step, nodes: Sequence[Node]) -> list[str]:
+    """Of two nodes neither has a majority without the other; the bastion votes with them, if there is one."""
+    bastion = step.blueprint.plan.bastion
+    if len(nodes) != TWO or bastion is None:
+        return []
+    from ocifree_pipeline.systems.proxmox.qdevice import ThirdVote
+    from ocifree_pipeline.systems.ssh.host_keys import host_keys_of
+
+    keys = host_keys_of(step.blueprint.declaration.name).of(bastion.name)
+    with nodes_of(step, [bastion]) as (machine,):
+        return ThirdVote(machine, nodes, [f"{key.kind} {key.blob}" for key in keys], step.say).ensure()
 
 
 @contextmanager

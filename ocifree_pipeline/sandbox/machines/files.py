@@ -56,6 +56,7 @@ OF_PROXMOX_IMAGE = {
     ),
     "/etc/ssh/sshd_config.d/05-ocifree-image.conf": "PasswordAuthentication no\nPermitRootLogin no\n",
 }
+OF_PROXMOX_NODE = {"/root/.ssh/id_rsa.pub": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== root@node\n"}
 OF_HARDENED_IMAGE = {
     "/etc/apt/sources.list.d/tailscale.sources": "Types: deb\nURIs: https://pkgs.tailscale.com/stable/debian\n",
     "/usr/share/keyrings/tailscale-archive-keyring.gpg": "the key of Tailscale's repository\n",
@@ -107,6 +108,8 @@ def texts(machine: Computer) -> dict[str, str]:
         found |= OF_HARDENED_IMAGE
     if names.is_for_proxmox(machine):
         found |= OF_PROXMOX_IMAGE
+    if "pve" in guest:
+        found |= OF_PROXMOX_NODE
     if machine.is_uefi:
         found["/sys/firmware/efi/fw_platform_size"] = "64\n"
     for user, keys in guest["users"].items():

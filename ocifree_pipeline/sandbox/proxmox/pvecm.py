@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ocifree_pipeline.sandbox.machines import names, reach, tampering
+from ocifree_pipeline.sandbox.machines import names, reach, sshd, tampering
 from ocifree_pipeline.sandbox.machines.session import Result, Steps, Who, Words, read_line
 from ocifree_pipeline.sandbox.proxmox import certificates, console, joining, nodes, quorum, schema, tasks
 from ocifree_pipeline.sandbox.proxmox.access import ROOT
@@ -208,6 +208,8 @@ def _why_no_device(node: Node, address: str) -> str | None:
     machine = reach.at(node.world, address)
     if machine is None or machine.phase != "up" or not tampering.is_linked(node.world, node.machine.key, machine.key):
         return f"ssh: connect to host {address} port 22: No route to host"
+    if not sshd.permits_root(machine, node.address):
+        return f"root@{address}: Permission denied (publickey)."
     if "corosync-qnetd" not in machine.guest.get("packages", {}):
         return f"Host key/qnetd check failed: corosync-qnetd-certutil: command not found on {address}"
     for one in nodes.members(node):
