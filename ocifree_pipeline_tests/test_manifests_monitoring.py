@@ -1,0 +1,82 @@
+"""manifests/monitoring in both topologies: what Kubernetes takes, pinned, nothing secret, and in the form of Alloy."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+
+from ocifree_pipeline.deployment.secret_literals import secret_kind
+from ocifree_pipeline.systems.kube.objects import Object, at, is_of, ordered, ref_of
+from ocifree_pipeline.systems.kube.rendering import manifest_folder, render
+from ocifree_pipeline_tests.deployment.telemetry.watched import TOPOLOGIES, rendered, values
+from ocifree_pipeline_tests.test_manifests import CUSTOM, is_custom
+
+every_topology = pytest.mark.parametrize("topology", TOPOLOGIES)
+
+
+@cache
+def objects(topology: str) -> tuple[Object, ...]:
+    return tuple(ordered(render("monitoring", values(topology))))
+
+
+@every_topology
+def test_kubernetes_takes_every_object(topology: str) -> None:
+    import kubernetes_validate
+
+    for thing in objects(topology):
+        if is_custom(thing):
+            assert (thing["apiVersion"], thing["kind"]) in CUSTOM, ref_of(thing)
+        else:
+            kubernetes_validate.validate(thing, "1.36", strict=True)
+
+
+@every_topology
+def test_the_namespace_comes_first_and_everything_is_in_it(topology: str) -> None:
+    first, *others = objects(topology)
+    assert is_of(first, ("", "Namespace"))
+    assert {at(thing, "metadata.namespace") for thing in others} == {"monitoring"}
+
+
+@every_topology
+def test_everything_is_pinned_and_nothing_is_secret(topology: str) -> None:
+    for thing in objects(topology):
+        assert thing["kind"] != "Secret"
+        if thing["kind"] == "HelmRelease":
+            assert re.fullmatch(r"\d+\.\d+\.\d+", at(thing, "spec.chart.spec.version"))
+        for container in at(thing, "spec.template.spec", {}).get("containers", ()):
+            assert re.fullmatch(r"[a-z.]+/.+:\d+\.\d+\.\d+", container["image"])
+    text = "\n".join(path.read_text() for path in (manifest_folder() / "monitoring").iterdir())
+    assert not [word for word in re.findall(r"[^\s\"':=]{16,}", text) if secret_kind(word)]
+
+
+@every_topology
+def test_what_is_delivered_is_what_was_checked(topology: str) -> None:
+    """The text in the ConfigMap is to the letter the one whose series were counted."""
+    made = rendered(topology)
+    for name, text in (("alloy-cluster", made.cluster), ("alloy-node", made.node)):
+        (found,) = (
+            one for one in objects(topology) if is_of(one, ("", "ConfigMap")) and at(one, "metadata.name") == name
+        )
+        kept = [line.rstrip() for line in found["data"]["config.alloy"].splitlines() if line.strip()]
+        assert kept == [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+@every_topology
+def test_credentials_are_variables_and_every_sink_has_them(topology: str) -> None:
+    for text in (rendered(topology).cluster, rendered(topology).node):
+        passwords = re.findall(r"password\s*=\s*(.+)", text)
+        assert passwords
+        assert set(passwords) == {'sys.env("GRAFANA_CLOUD_TOKEN")'}
+    for job in rendered(topology).jobs:
+        assert job.sample_limit > 0, job.name
+        assert job.interval == "60s"
+        assert [sink.external for sink in job.sinks] == [{"cluster": "lab", "deployment": "lab"}]
+
+
+def test_files_are_indented_as_alloy_does_it() -> None:
+    for path in (manifest_folder() / "monitoring").glob("*.alloy.j2"):
+        for line in path.read_text().splitlines():
+            inner = line.removeprefix("{%")
+            assert not re.match(r" +[a-z]", inner) or line.startswith(("{%", "    {")), f"{path.name}: {line!r}"
