@@ -1,7 +1,7 @@
 """The commands that Proxmox brings to a node."""
 
 from ocifree_pipeline.sandbox.machines.session import Command, Result, Who, Words
-from ocifree_pipeline.sandbox.proxmox import qm
+from ocifree_pipeline.sandbox.proxmox import guest_commands
 from ocifree_pipeline.sandbox.proxmox.nodes import REPOID, Node
 from ocifree_pipeline.sandbox.proxmox.pvecm import pvecm
 from ocifree_pipeline.sandbox.proxmox.pvesh import pvesh
@@ -24,7 +24,7 @@ def _killall(who: Who, words: Words) -> Result:
 
 
 COMMANDS: dict[str, Command] = {
-    **qm.COMMANDS,
+    **guest_commands.COMMANDS,
     "pvecm": pvecm,
     "pvesh": pvesh,
     "pveum": pveum,

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ocifree_pipeline.sandbox.machines import distributions, packages, power
+from ocifree_pipeline.sandbox.machines import distributions, packages, power, tampering
 from ocifree_pipeline.sandbox.machines.programs.system import REBOOT_SECONDS
-from ocifree_pipeline.sandbox.proxmox import certificates, nodes, quorum, tampered
+from ocifree_pipeline.sandbox.proxmox import certificates, nodes, quorum
 from ocifree_pipeline.sandbox.proxmox.api.cluster import figures, uptime
 from ocifree_pipeline.sandbox.proxmox.methods import Call, everybody, method, needs
 from ocifree_pipeline.sandbox.proxmox.schema import one_of
@@ -74,7 +74,7 @@ def _version(call: Call) -> Any:
 
 @method("GET", "/nodes/{node}/time", may=needs("/nodes/{node}", "Sys.Audit"))
 def _time(call: Call) -> Any:
-    now = int(tampered.now(call.node))
+    now = int(call.world.clock.now().timestamp() + tampering.skew(call.node.machine))
     return {"timezone": "Etc/UTC", "time": now, "localtime": now}
 
 
