@@ -27,6 +27,7 @@ def quorate(step: Step) -> Verdict:
 
 def live_migration(step: Step) -> Verdict:
     """A small machine of its own goes to another node and back while it runs, and is removed."""
+    from ocifree_pipeline.systems.journal import journal_of
     from ocifree_pipeline.systems.proxmox import migration
 
     facts = step.facts(CLUSTER, ClusterFacts)
@@ -46,7 +47,7 @@ def live_migration(step: Step) -> Verdict:
         has_kvm=has_kvm,
     )
     with api_of(step) as api:
-        trips = migration.rehearse(api, probe, step.say)
+        trips = migration.rehearse(api, probe, journal_of(declaration.name), step.say)
     slowest = max(trip.seconds for trip in trips)
     rows: tuple[Mapping[str, Scalar], ...] = tuple(
         {"from": trip.source, "to": trip.target, "seconds": trip.seconds} for trip in trips

@@ -76,8 +76,8 @@ def run_demo(topology: str) -> None:
 def declaration_for(topology: str, public_key: str, credentials: Path) -> str:
     """The example with the demo's own key, and ready-made images from a mirror that the sandbox plays.
 
-    Building them takes an hour. The sandbox has no tailnet to join. The credentials are named, so that no other shell
-    ever runs the demo with those of a real account.
+    Building them takes an hour. The credentials are named, so that no other shell ever runs the demo with those of a
+    real account; the client of the tailnet comes with the sandbox's environment.
     """
     from ocifree_pipeline.sandbox.image_hosts import mirror
 
@@ -85,7 +85,7 @@ def declaration_for(topology: str, public_key: str, credentials: Path) -> str:
     wanted = ["base_hardened_amd64", *(["proxmox_ampere"] if topology == "proxmox-ceph" else [])]
     offered = mirror.offered()
     data["site"]["credentials"] = {"config_file": str(credentials)}
-    data["access"] = {"ssh_public_keys": [public_key]}
+    data["access"] = {**data.get("access", {}), "ssh_public_keys": [public_key]}
     data.get("kubernetes", {}).pop("tailscale_operator", None)
     data["images"] = {name: {"prebuilt": {"url": offered[name].url, "sha256": offered[name].sha256}} for name in wanted}
     return "# Written by `ocifree demo`: the example, with images that exist in the sandbox only.\n" + yaml.safe_dump(

@@ -51,6 +51,8 @@ class Running:
 
     def environment(self) -> dict[str, str]:
         """The variables that point every client of a process at this sandbox, and at nothing else."""
+        from ocifree_pipeline.sandbox.tailscale import tailnet
+
         ca, config = str(self.directory / "ca" / "ca.pem"), str(self.directory / "oci.config")
         return {
             "HTTPS_PROXY": self.proxy,
@@ -66,6 +68,8 @@ class Running:
             "OCI_CLI_CONFIG_FILE": config,
             "OCI_CLI_RC_FILE": str(self.directory / "oci_cli_rc"),
             "OCIFREE_SANDBOX": str(self.directory),
+            "TS_CLIENT_ID": tailnet.CLIENT[0],
+            "TS_CLIENT_SECRET": tailnet.CLIENT[1],
         }
 
     def call(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocifree_pipeline.deployment.errors import NotVerified
+from ocifree_pipeline.systems.journal import Journal
 from ocifree_pipeline.systems.proxmox.api import Api
-from ocifree_pipeline.systems.proxmox.guests import TAG, Found, find, start, tag_of
+from ocifree_pipeline.systems.proxmox.guests import TAG, Found, Order, ensure, find, start, tag_of
 
 NAME = "ocifree-migration-probe"
 MIGRATE_SECONDS = 600.0
@@ -36,9 +37,9 @@ class Trip:
     seconds: float
 
 
-def rehearse(api: Api, probe: Probe, say: Callable[[str], None]) -> tuple[Trip, Trip]:
+def rehearse(api: Api, probe: Probe, journal: Journal, say: Callable[[str], None]) -> tuple[Trip, Trip]:
     """There and back. The machine goes, whatever happens."""
-    with _machine(api, probe) as found:
+    with _machine(api, probe, journal) as found:
         start(api, found)
         say(f"move guest {found.vmid} from {found.node} to {probe.away}, while it runs")
         out = _move(api, found, probe.away)
@@ -69,19 +70,12 @@ def settings(probe: Probe) -> dict[str, Any]:
 
 
 @contextmanager
-def _machine(api: Api, probe: Probe) -> Iterator[Found]:
+def _machine(api: Api, probe: Probe, journal: Journal) -> Iterator[Found]:
     """One that an earlier rehearsal left behind is removed first."""
     left = find(api, NAME, probe.deployment)
     if left is not None:
         _remove(api, left)
-    api.wait(api.post(f"/nodes/{probe.home}/qemu", vmid=api.get("/cluster/nextid"), **settings(probe)))
-    found = find(api, NAME, probe.deployment)
-    if found is None:
-        raise NotVerified(
-            "the machine for the rehearsal is not there",
-            why="the task of its making ended well, and no guest has its name and tag",
-            fix=f"look at it on {probe.home}: qm list",
-        )
+    found, _ = ensure(api, journal, Order(NAME, probe.deployment, "qemu", f"/nodes/{probe.home}/qemu", settings(probe)))
     try:
         yield found
     finally:
