@@ -11,14 +11,12 @@ from ocifree_pipeline.deployment.errors import AuthFailed, Forbidden, OcifreeErr
 from ocifree_pipeline.deployment.telemetry.budget import FREE_LOGS_GB, FREE_SERIES, month_forecast_gb
 from ocifree_pipeline.record.definition import Step, Verdict
 from ocifree_pipeline.record.monitoring import ALLOY, NAMESPACE, AlloyFacts, grafana, now, stores
-from ocifree_pipeline.record.platform import cluster_api
 
 if TYPE_CHECKING:
     from ocifree_pipeline.systems.grafana.stores import Stores
 
 DEADLINE_SECONDS = 360.0
 PAUSE_SECONDS = 10.0
-RECENT_SECONDS = 900
 
 
 def metrics_arrive(step: Step) -> Verdict:
@@ -56,29 +54,30 @@ def metrics_arrive(step: Step) -> Verdict:
 
 
 def logs_arrive(step: Step) -> Verdict:
-    """An event of ours goes through the cluster and its agent; and every node has sent lines of its pods."""
+    """First a line of ours that nobody else can have, then lines that every node has written since."""
     facts = step.facts(ALLOY, AlloyFacts)
     cluster = step.blueprint.declaration.name
     run = uuid.uuid4().hex
+    pods = f'{{cluster="{cluster}",job="pods"}}'
     try:
         doors = stores(step)
         began = now()
-        with cluster_api(step) as api:
-            _tell(api, run)
-        event = f'{{cluster="{cluster}",job="kubernetes-events"}} |= "{run}"'
-        arrived = _until(lambda: len(doors.lines(event, began - 60, now() + 60)), 1)
-        nodes = _until(lambda: _nodes_with_lines(doors, cluster), facts.nodes)
+        doors.tell({"job": "ocifree-arrival", "cluster": cluster, "run": run}, "does this arrive?", began)
+        ours = f'{{job="ocifree-arrival",run="{run}"}}'
+        if not _until(lambda: len(doors.lines(ours, began - 60, now() + 60)), 1):
+            return Verdict(False, "a line was taken and is not found again: is it the same stack?")
+        nodes = _until(lambda: doors.streams(pods, "node", began, now() + 60), facts.nodes)
     except OcifreeError as error:
         return Verdict(False, _words(error))
-    numbers = {"events of this run": arrived, "nodes with lines": nodes}
-    problems = []
-    if not arrived:
-        problems.append(f"the event of this run did not arrive within {DEADLINE_SECONDS:.0f} s")
+    numbers = {"nodes with new lines": nodes, "nodes wanted": facts.nodes}
     if nodes < facts.nodes:
-        problems.append(f"{nodes} of {facts.nodes} nodes have sent lines of their pods")
-    if problems:
-        return Verdict(False, f"{'; '.join(problems)}: kubectl --namespace {NAMESPACE} get pods", numbers)
-    return Verdict(True, f"the event of this run, and lines of the pods of {nodes} nodes", numbers)
+        return Verdict(
+            False,
+            f"{nodes} of {facts.nodes} nodes have sent lines of their pods within {DEADLINE_SECONDS:.0f} s; our own "
+            f"line arrives, so the store is well: kubectl --namespace {NAMESPACE} get pods",
+            numbers,
+        )
+    return Verdict(True, f"new lines of the pods of {nodes} nodes", numbers)
 
 
 def series_budget(step: Step) -> Verdict:
@@ -132,16 +131,6 @@ def _probe(doors: Stores, cluster: str, run: str) -> None:
     from ocifree_pipeline.systems.grafana.remote_write import Sample, send
 
     send(doors.metrics, [Sample("ocifree_arrival", 1.0, {"cluster": cluster, "run": run})], now())
-
-
-def _tell(api: object, run: str) -> None:
-    from ocifree_pipeline.systems.grafana.events import tell
-
-    tell(api, NAMESPACE, run, now())  # type: ignore[arg-type]
-
-
-def _nodes_with_lines(doors: Stores, cluster: str) -> int:
-    return doors.streams(f'{{cluster="{cluster}",job="pods"}}', "node", now() - RECENT_SECONDS, now() + 60)
 
 
 def _until(read: Callable[[], int], wanted: int) -> int:

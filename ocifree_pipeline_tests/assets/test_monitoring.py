@@ -40,8 +40,7 @@ class Lab(Deployment):
 
     def writes(self) -> list[str]:
         """What was changed, at Grafana Cloud and in the cluster."""
-        found = [*self.sandbox.recorder.query(mutating=True)]
-        return [one.operation for one in found if "arrival" not in one.path]
+        return [one.operation for one in self.sandbox.recorder.query(mutating=True)]
 
     def told(self, *keys: str) -> dict[str, Any]:
         (error,) = self.errors(self.materialize(*keys, good=False)).values()
