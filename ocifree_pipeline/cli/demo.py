@@ -20,6 +20,7 @@ from ocifree_pipeline.deployment.examples import example
 
 if TYPE_CHECKING:
     from ocifree_pipeline.cli.graph import Node
+    from ocifree_pipeline.sandbox.process import Running
 
 HOURS_A_MONTH = 750
 FOLDER = Path(".ocifree/demo")
@@ -47,6 +48,7 @@ def run_demo(topology: str) -> None:
     tenancy = None if where.state_file.exists() else tenancy_for(blueprint)
     running = process.find(where.directory) or process.start(where.directory, process.Options(profile=tenancy))
     os.environ.update(running.environment())
+    os.environ.update(_tokens_of(running))
     try:
         nodes = lineage()
         built = _with_everything_before_them(nodes)
@@ -87,10 +89,20 @@ def declaration_for(topology: str, public_key: str, credentials: Path) -> str:
     data["site"]["credentials"] = {"config_file": str(credentials)}
     data["access"] = {**data.get("access", {}), "ssh_public_keys": [public_key]}
     data.get("kubernetes", {}).pop("tailscale_operator", None)
+    data["monitoring"] = yaml.safe_load(example("proxmox-ceph"))["monitoring"]
     data["images"] = {name: {"prebuilt": {"url": offered[name].url, "sha256": offered[name].sha256}} for name in wanted}
     return "# Written by `ocifree demo`: the example, with images that exist in the sandbox only.\n" + yaml.safe_dump(
         data, sort_keys=False
     )
+
+
+def _tokens_of(running: Running) -> dict[str, str]:
+    """What opens the stack of Grafana Cloud that this sandbox plays, under the names of the declaration."""
+    offered = running.call("GET", "grafana")
+    return {
+        "GRAFANA_CLOUD_TOKEN": offered["token"],
+        "GRAFANA_SERVICE_ACCOUNT_TOKEN": offered["service_account_token"],
+    }
 
 
 def _ssh_key(path: Path) -> str:
