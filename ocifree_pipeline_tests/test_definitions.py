@@ -41,7 +41,6 @@ FULL = {
     "network": {"dns_zone": "lab.example.org"},
     "access": {"tailscale": {"enabled": True, "oauth": {"client_id": "env:TS_ID", "client_secret": "env:TS_SECRET"}}},
     "kubernetes": {
-        "ccm": {"enabled": True},
         "gateway": {"enabled": True},
         "tailscale_operator": {"enabled": True},
     },

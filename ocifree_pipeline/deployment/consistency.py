@@ -132,12 +132,23 @@ def _operator_has_credentials(access: Access, kubernetes: Kubernetes) -> Iterato
         )
 
 
+def _oracles_controller_knows_the_nodes(topology: str, kubernetes: Kubernetes) -> Iterator[Objection]:
+    if topology == "proxmox-ceph" and kubernetes.ccm.enabled:
+        yield Objection(
+            "Oracle's controller knows Oracle's machines, and here Kubernetes runs on their guests",
+            "write false; the gateway takes requests without it",
+            at=("kubernetes", "ccm", "enabled"),
+            involves=(("topology",),),
+        )
+
+
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Objection]]], ...] = (
     (("site",), _allowance_exists),
     (("nodes",), _some_allowance_carries),
     (("site", "topology"), _topology_fits_account),
     (("site", "images"), _images_fit_account),
     (("topology", "images"), _proxmox_base_is_debian_13),
+    (("topology", "kubernetes"), _oracles_controller_knows_the_nodes),
     (("nodes", "access"), _there_is_a_way_in),
     (("access", "kubernetes"), _operator_has_credentials),
 )

@@ -238,7 +238,7 @@ def test_nothing_secret_is_recorded_or_logged(
 
 
 def test_guests_of_proxmox_have_addresses_of_their_own(vault: Vault) -> None:
-    drawn = blueprint("proxmox-ceph", ccm={"enabled": True})
+    drawn = blueprint("proxmox-ceph")
     configs = [f"talos/machine_config_{number}" for number in (1, 2, 3)]
     with deployment(drawn) as guests:
         guests.pretend("proxmox/network")

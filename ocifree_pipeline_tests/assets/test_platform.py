@@ -22,6 +22,7 @@ from ocifree_pipeline.deployment.errors import Transient
 from ocifree_pipeline.deployment.examples import example
 from ocifree_pipeline.deployment.loading import parse
 from ocifree_pipeline.deployment.platform import manifest_values, parts_for_flux
+from ocifree_pipeline.deployment.problems import InvalidDeclaration
 from ocifree_pipeline.record.bootstrap import CILIUM, bootstrap_urls, cilium_installer
 from ocifree_pipeline.record.tenancy import PlanFacts
 from ocifree_pipeline.sandbox.clock import Mode
@@ -393,8 +394,9 @@ def test_oracles_controller_greets_nodes_before_anything_else_runs(
 def test_oracles_controller_is_for_native_nodes_only() -> None:
     data = yaml.safe_load(example("proxmox-ceph"))
     data["kubernetes"]["ccm"] = {"enabled": True}
-    graph = definitions_for(blueprint_of(parse(yaml.safe_dump(data)))).resolve_asset_graph()
-    assert dg.AssetKey(["platform", "oci_ccm"]) not in graph.get_all_asset_keys()
+    with pytest.raises(InvalidDeclaration) as raised:
+        parse(yaml.safe_dump(data))
+    assert "Oracle's controller knows Oracle's machines" in str(raised.value)
 
 
 REPOSITORY = "https://git.example.org/lab.git"
