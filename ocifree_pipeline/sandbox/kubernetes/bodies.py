@@ -12,6 +12,8 @@ def object_of(body: Any, kind: Kind) -> Tree:
     if not isinstance(body, dict):
         raise statuses.bad_request("the body of the request is not an object")
     tree: Tree = dict(body)
+    if not isinstance(tree.get("metadata") or {}, dict):
+        raise statuses.bad_request("the body of the request has no metadata that can be read")
     if tree.setdefault("apiVersion", kind.api_version) != kind.api_version:
         raise statuses.bad_request(
             f"the API version in the data ({tree['apiVersion']}) does not match the expected API version"

@@ -29,6 +29,8 @@ class Settings:
     pod_cidr: str = "10.244.0.0/16"
     service_cidr: str = "10.96.0.0/12"
     endpoint: str = ""
+    certificate: str = ""
+    """Of the authority that signed the API server's, as pods find it in their namespace."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,15 +241,16 @@ class Writer:
         if kind.custom is not None:
             new = validation.defaulted(new, schema)
         try:
-            causes = validation.metadata_problems(kind.kind, new["metadata"])
-            causes += validation.problems(new, schema)
+            causes = validation.problems(new, schema)
+            if not causes:
+                causes = validation.metadata_problems(kind.kind, new["metadata"])
         except validation.WrongType as error:
             raise statuses.bad_request(
                 f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: json: cannot unmarshal '
                 f"{error.found} into Go struct field {kind.kind}.{error.path} of type {' or '.join(error.wanted)}"
             ) from None
-        if kind.resource == custom.RESOURCE:
-            causes += custom.problems(new)
+        if kind.resource == custom.RESOURCE and not causes:
+            causes = custom.problems(new)
         if causes:
             raise statuses.invalid(kind.kind, kind.group, name, causes)
         admission.admit(kind, new, old, self.store, self.service_cidr)

@@ -111,6 +111,7 @@ class Runner:
         self._state = state
         self._api = api
         self._running = False
+        self.failures: list[str] = []
         self._controllers: dict[str, Controller] = {one.name: one for one in controllers.all_of_them()}
         self._queue: dict[tuple[str, str], bool] = {(name, key): timed for name, key, timed in state["queue"]}
         self._interested: dict[str, list[tuple[str, Keys]]] = {}
@@ -165,6 +166,10 @@ class Runner:
         except Refusal as refusal:
             logger.debug("controller %s at %s: %s", name, key, refusal)
             again = RETRY_SECONDS
+        except Exception as error:
+            # What one object does to one controller must not stop the others, nor whoever wrote the object.
+            self._note_failure(f"controller {name} at {key}", error)
+            again = None
         if again is not None:
             self._look_again(name, key, again)
 
@@ -179,8 +184,17 @@ class Runner:
         here = self._here()
         for resource in (change.resource, EVERYTHING):
             for name, keys in self._interested.get(resource, ()):
-                for key in keys(here, change.last):
+                try:
+                    found = list(keys(here, change.last))
+                except Exception as error:
+                    self._note_failure(f"controller {name} woken by {resource}", error)
+                    continue
+                for key in found:
                     self._enqueue(name, key)
+
+    def _note_failure(self, where: str, error: Exception) -> None:
+        logger.exception("%s of cluster %s failed", where, self._cluster)
+        self.failures.append(f"{where}: {error!r}")
 
     def _enqueue(self, name: str, key: str, *, timed: bool = False) -> None:
         self._queue[name, key] = timed or self._queue.get((name, key), False)

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from ocifree_pipeline.sandbox import instruments
-from ocifree_pipeline.sandbox.door.http import Handler, Request, Response
+from ocifree_pipeline.sandbox.door.http import Disconnected, Handler, Request, Response
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.kubernetes import access, protobuf, statuses, subresources
 from ocifree_pipeline.sandbox.kubernetes.calls import (
@@ -33,6 +34,8 @@ BODY_BYTES = 3 * 1024 * 1024
 TICK_SECONDS = 0.25
 BOOKMARK_SECONDS = 60.0
 READS = frozenset({"GET", "HEAD"})
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,14 @@ class Transport:
                 response = self._respond(cluster, call)
                 if rule is not None:
                     response = _struck(response, rule)
-        except Refusal as refusal:
+        except Disconnected:
+            raise
+        except Exception as error:
+            if not isinstance(error, Refusal):
+                logger.exception("%s %s failed inside of the API", request.method, request.path)
+            refusal = (
+                error if isinstance(error, Refusal) else Refusal(500, "InternalError", f"Internal error: {error!r}")
+            )
             response = _response(refusal.body, refusal.code)
             if refusal.code in {429, 503} and rule is not None:
                 response.headers.update(rule.headers)

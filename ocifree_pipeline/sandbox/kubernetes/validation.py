@@ -25,7 +25,10 @@ class WrongType(Exception):
 
 
 def pruned(value: Any, node: Node, path: str = "") -> tuple[Any, list[str]]:
-    """A copy without the fields that the schema does not know, and where they stood."""
+    """A copy without the fields that the schema does not know, and where they stood.
+
+    To built-in kinds a member that is null is one that is not there.
+    """
     unknown: list[str] = []
     return _pruned(value, node, path, unknown), unknown
 
@@ -38,7 +41,7 @@ def _pruned(value: Any, node: Node, path: str, unknown: list[str]) -> Any:
             child = node.child(name)
             if child is None:
                 unknown.append(below)
-            else:
+            elif one is not None or node.is_custom:
                 kept[name] = _pruned(one, child, below, unknown)
         return kept
     if isinstance(value, list):

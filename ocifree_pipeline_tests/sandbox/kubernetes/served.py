@@ -153,6 +153,7 @@ def served(directory: Path, *, mode: Mode = "immediate", nodes: int = 0) -> Iter
     try:
         yield here
     finally:
+        failures = here.inside(lambda found: found.runner.failures)
         for client in here.opened:
             client.close()
         asyncio.run_coroutine_threadsafe(_closed(server), loop).result(timeout=10)
@@ -160,6 +161,7 @@ def served(directory: Path, *, mode: Mode = "immediate", nodes: int = 0) -> Iter
         thread.join(timeout=10)
         loop.close()
         listening.close()
+    assert not failures, failures
 
 
 async def _closed(server: Any) -> None:

@@ -76,6 +76,8 @@ def definition(
     listed = [versions] if isinstance(versions, str) else list(versions)
     inside = (schema(spec) if isinstance(spec, str) else spec) if spec else OPEN
     body = whole or {"type": "object", "properties": {"spec": inside, "status": STATUS}}
+    if spec:
+        body["required"] = ["spec"]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -108,7 +108,7 @@ class Namespaces:
         if not found["metadata"].get("deletionTimestamp"):
             account: Tree = {"metadata": {"name": "default", "namespace": key}}
             here.client.ensure("v1/serviceaccounts", account)
-            certificate = here.state.get("certificate", "")
+            certificate = here.state["settings"].get("certificate", "")
             body: Tree = {"metadata": {"name": ROOT_CERTIFICATE, "namespace": key}, "data": {"ca.crt": certificate}}
             here.client.ensure("v1/configmaps", body)
             return None
