@@ -1,7 +1,7 @@
 """A port of a machine as a port of this computer, for clients that only know how to dial an address.
 
     with forwarded(dialer, "10.0.1.11", 50000) as (host, port):
-        grpc.secure_channel(f"{host}:{port}", ...)
+        socket.create_connection((host, port))
 
 The bastion is logged in to once, when it begins. A connection that cannot be opened is closed at once, as a machine
 would refuse it; the reason is said when the first way there is tried, and in the log after that.
