@@ -13,7 +13,16 @@ from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.record.tailnet import TailnetFacts, key_for, listed, tailnet
 from ocifree_pipeline.systems.oci.waiting import Pause, TimedOut, wait_for
 from ocifree_pipeline.systems.proxmox.node import as_root
-from ocifree_pipeline.systems.tailscale.tailnet import Device, Joining, Membership, Tailnet, join, membership
+from ocifree_pipeline.systems.tailscale.tailnet import (
+    Device,
+    Joining,
+    Membership,
+    Tailnet,
+    install,
+    is_installed,
+    join,
+    membership,
+)
 
 ANSWER_SECONDS = 120.0
 CONSOLE = "https://login.tailscale.com/admin/machines"
@@ -56,6 +65,10 @@ def _member(step: Step, machine: Machine, lines: list[str]) -> _Member:
     hostname = host_name(step.blueprint, machine.name)
     with dialer_for(step, machine.name).shell(hop_to(step.blueprint, facts)) as run:
         root = as_root(run)
+        if not is_installed(root):
+            step.say(f"install Tailscale on {hostname}")
+            lines.append(f"install Tailscale on {hostname}")
+            install(root, hostname)
         now = membership(root, facts.name)
         if not now.is_in:
             step.say(f"join {hostname} to the tailnet")

@@ -19,6 +19,7 @@ from ocifree_pipeline.systems.proxmox.api import Api
 from ocifree_pipeline.systems.proxmox.guests import RESOLVERS, TAG, Found, Order, tag_of
 from ocifree_pipeline.systems.proxmox.node import Node
 from ocifree_pipeline.systems.ssh.dialer import COMMAND_SECONDS, Result, Run
+from ocifree_pipeline.systems.tailscale.tailnet import is_installed
 
 TUN = "/dev/net/tun"
 FAMILY = "debian-13-standard"
@@ -130,7 +131,7 @@ def prepare(node: Node, found: Found) -> list[str]:
         ).checked(f"write {FORWARDING} in container {found.vmid}")
         run(["sysctl", "-q", "-p", FORWARDING]).checked(f"let container {found.vmid} forward packets")
         lines.append(f"let container {found.vmid} forward packets")
-    if run(["tailscale", "version"]).exit == 0:
+    if is_installed(run):
         return lines
     for path in REPOSITORY:
         node.run(["pct", "push", str(found.vmid), path, path]).checked(f"hand {path} to container {found.vmid}")

@@ -15,6 +15,10 @@ from ocifree_pipeline.systems.tailscale.keys import API, access_token, answered
 
 JOIN_SECONDS = 90.0
 KEY_FILE = "/run/ocifree/tailnet-key"
+PACKAGES = "https://pkgs.tailscale.com/stable"
+KEYRING = "/usr/share/keyrings/tailscale-archive-keyring.gpg"
+SOURCE = "/etc/apt/sources.list.d/tailscale.list"
+INSTALL_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +79,31 @@ def tailnet_of(client_id: SecretStr, client_secret: SecretStr, *, api: str = API
 # on a machine ---------------------------------------------------------------------------------------------------------
 
 
-def membership(run: Run, machine: str) -> Membership:
-    """Ask the machine's own program. One that has none is told apart from one that has not joined."""
-    said = run(["tailscale", "status", "--json"])
-    if said.exit == 127:
+def is_installed(run: Run) -> bool:
+    return run(["tailscale", "version"]).exit == 0
+
+
+def install(run: Run, machine: str) -> None:
+    """The hardened image has it. Oracle's own images get it from its repository, whose packages apt verifies."""
+    told = dict(line.split("=", 1) for line in run(["cat", "/etc/os-release"]).stdout.splitlines() if "=" in line)
+    system, release = (told.get(name, "").strip('"') for name in ("ID", "VERSION_CODENAME"))
+    if system not in ("debian", "ubuntu") or not release:
         raise PreconditionMissing(
             f"{machine} has no Tailscale",
-            why="its image is not the hardened one, and its first boot did not install it",
+            why=f"its system is {told.get('PRETTY_NAME', 'unknown')}, for which only a person can install it",
             fix=f"on {machine}, as root: install the package tailscale; then materialize this asset again",
         )
+    repository, doing = f"{PACKAGES}/{system}", f"install Tailscale on {machine}"
+    run(["curl", "-fsSL", f"{repository}/{release}.noarmor.gpg", "-o", KEYRING], INSTALL_SECONDS).checked(doing)
+    source = f"deb [signed-by={KEYRING}] {repository} {release} main\n"
+    run(["install", "-D", "-m", "0644", "/dev/stdin", SOURCE], given=SecretStr(source)).checked(doing)
+    run(["apt-get", "-q", "update"], INSTALL_SECONDS).checked(doing)
+    run(["apt-get", "-q", "-y", "install", "tailscale"], INSTALL_SECONDS).checked(doing)
+
+
+def membership(run: Run, machine: str) -> Membership:
+    """Ask the machine's own program."""
+    said = run(["tailscale", "status", "--json"])
     try:
         told = json.loads(said.stdout)
     except ValueError as error:

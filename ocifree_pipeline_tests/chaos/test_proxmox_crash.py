@@ -1,0 +1,122 @@
+"""Proxmox, killed at every kind of change, before it and after it: one cluster, one token, no guest twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocifree_pipeline.assets import proxmox, tailscale_lxc, talos_vm
+from ocifree_pipeline.record.definition import Step
+from ocifree_pipeline.record.outcome import Outcome
+from ocifree_pipeline.systems.journal import journal_of
+from ocifree_pipeline.systems.proxmox import access
+from ocifree_pipeline.systems.proxmox.membership import view_of
+from ocifree_pipeline.systems.secrets.vault import vault_of
+from ocifree_pipeline_tests.assets.conftest import Deployment
+from ocifree_pipeline_tests.assets.proxmox.dying import changes
+from ocifree_pipeline_tests.assets.proxmox.world import Standing, root_of, standing
+from ocifree_pipeline_tests.chaos.crash import Killed, Moment
+
+pytestmark = pytest.mark.timeout(1500)
+
+Bodies = dict[str, Callable[[Step], Outcome]]
+CLUSTER: Bodies = {"proxmox/cluster": proxmox._cluster, "proxmox/network": proxmox._network}
+GUEST: Bodies = {"talos/vm_1": lambda step: talos_vm.materialize(step, 1)}
+CONTAINER: Bodies = {"proxmox/tailscale_lxc_1": lambda step: tailscale_lxc.materialize(step, 1)}
+BEFORE_GUESTS = [
+    "proxmox/cluster", "proxmox/network", "links/tailnet", "proxmox/ceph", "proxmox/ceph_pool",
+    "talos/secrets", "images/talos_nocloud", "talos/machine_config_1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    with standing(tmp_path_factory.mktemp("standing")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def formed(machines: Standing, tmp_path_factory: pytest.TempPathFactory) -> Standing:
+    return machines.with_more(tmp_path_factory.mktemp("formed"), *BEFORE_GUESTS)
+
+
+def act(here: Deployment, bodies: Bodies) -> None:
+    """What a run does, without Dagster's own time around it."""
+    for key, body in bodies.items():
+        outcome = body(Step(here.blueprint, key, here.instance, lambda line: None))
+        here.pretend(key, **outcome.facts.model_dump(mode="json"))
+
+
+def look(here: Deployment) -> Any:
+    assert journal_of("lab").open_intents() == []
+    with root_of(here, "ampere_1") as one, root_of(here, "ampere_2") as two, root_of(here, "ampere_3") as three:
+        views = [view_of(node) for node in (one, two, three)]
+        assert one.run(["passwd", "-S", "root"]).stdout.split()[1] == "L"
+        kept = [name for name in vault_of("lab").names() if name.startswith("proxmox/")]
+        guests = sorted(
+            (row["name"], row["node"], row["status"]) for row in one.ask("/cluster/resources", "--type", "vm")
+        )
+        files = [
+            node.run(["sha256sum", "/etc/hosts", "/etc/network/interfaces.d/ocifree-bridge"]).stdout
+            for node in (one, two, three)
+        ]
+        return {
+            "members": [sorted(view.members.items()) for view in views],
+            "agree": len({view.digest for view in views}),
+            "access": access.standing(one),
+            "kept": kept,
+            "guests": guests,
+            "files": files,
+        }
+
+
+def of_every_kind(done: list[str]) -> list[int]:
+    """One of each kind of change, as places in the list: 1 is the first. What is done to three nodes is one kind."""
+    kinds: dict[str, int] = {}
+    for number, words in enumerate(done, start=1):
+        kinds.setdefault(" ".join(word for word in words.split()[1:4] if not word[0].isdigit()), number)
+    return sorted(kinds.values())
+
+
+def die_everywhere(start: Standing, folder: Path, bodies: Bodies, *, at_least: int) -> None:
+    numbers = count()
+
+    @contextmanager
+    def fresh() -> Iterator[Deployment]:
+        with pytest.MonkeyPatch.context() as patch, start.again(folder / str(next(numbers)), patch) as here:
+            yield here
+
+    with fresh() as here:
+        with changes() as undisturbed:
+            act(here, bodies)
+        expected = look(here)
+    assert len(undisturbed.done) >= at_least, undisturbed.done
+    moments: tuple[Moment, Moment] = ("before", "after")
+    for number in of_every_kind(undisturbed.done):
+        for moment in moments:
+            where = f"killed {moment} {undisturbed.done[number - 1]}"
+            with fresh() as here:
+                with pytest.raises(Killed), changes(number, moment):
+                    act(here, bodies)
+                act(here, bodies)
+                assert look(here) == expected, where
+                with changes() as again:
+                    act(here, bodies)
+                assert again.done == [], f"a third run changed something, {where}"
+
+
+def test_one_cluster_whenever_the_process_dies(machines: Standing, tmp_path: Path) -> None:
+    die_everywhere(machines, tmp_path, CLUSTER, at_least=30)
+
+
+def test_one_guest_whenever_the_process_dies(formed: Standing, tmp_path: Path) -> None:
+    die_everywhere(formed, tmp_path, GUEST, at_least=6)
+
+
+def test_one_container_whenever_the_process_dies(formed: Standing, tmp_path: Path) -> None:
+    die_everywhere(formed, tmp_path, CONTAINER, at_least=10)
