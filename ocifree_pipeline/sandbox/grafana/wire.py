@@ -11,6 +11,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -143,6 +144,18 @@ def unpacked(body: bytes, encoding: str, *, most: int = MOST_BYTES) -> bytes:
     raise Malformed(f"unsupported content encoding {encoding!r}")
 
 
+@contextmanager
+def _of_its_types() -> Iterator[None]:
+    """A field of another type than the message defines is as malformed as one that breaks off."""
+    try:
+        yield
+    except Malformed:
+        raise
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
+        raise Malformed("proto: wrong wireType for a field") from error
+
+
+@_of_its_types()
 def write_request(data: bytes) -> list[Series]:
     """prometheus.WriteRequest, version 1."""
     return [_series(value) for number, value in fields(data) if number == 1]
@@ -163,6 +176,7 @@ def _series(data: bytes) -> Series:
     return Series(labels, tuple(samples))
 
 
+@_of_its_types()
 def push_request(data: bytes) -> list[Stream]:
     """logproto.PushRequest."""
     return [_stream(value) for number, value in fields(data) if number == 1]
@@ -209,10 +223,11 @@ def push_json(body: bytes) -> list[Stream]:
             )
             for one in streams
         ]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise Malformed("couldn't parse push request: the body is not {streams: [{stream, values}]}") from error
 
 
+@_of_its_types()
 def export_traces(data: bytes) -> list[Span]:
     """opentelemetry ExportTraceServiceRequest as protobuf."""
     return [span for number, value in fields(data) if number == 1 for span in _resource_spans(value)]
