@@ -131,7 +131,8 @@ warnings.simplefilter("error")
 def refuse(*a, **k): raise AssertionError("the network was touched while loading")
 socket.socket.connect = refuse
 from ocifree_pipeline.definitions import defs
-heavy = {"oci", "kubernetes", "proxmoxer", "paramiko", "asyncssh", "grpc._channel", "apprise"} & set(sys.modules)
+loaded = set(sys.modules)
+heavy = {"oci", "kubernetes", "proxmoxer", "paramiko", "asyncssh", "grpc._channel", "grpclib", "apprise"} & loaded
 assert not heavy, heavy
 print(len(list(defs.resolve_asset_graph().get_all_asset_keys())))
 """

@@ -174,7 +174,7 @@ def test_only_loopback_is_listened_on(home):
 
 def test_starting_loads_no_sdk(home):
     """What keeps the start below a second; the models are loaded when the first body needs them."""
-    heavy = {"oci", "asyncssh", "paramiko", "kubernetes", "grpc", "dagster", "requests", "typer"}
+    heavy = {"oci", "asyncssh", "paramiko", "kubernetes", "grpc", "grpclib", "dagster", "requests", "typer"}
     code = (
         "import sys; from ocifree_pipeline.sandbox import __main__\n"
         "from ocifree_pipeline.sandbox.oracle.wire import load_services; load_services(); print(*sys.modules)"
