@@ -123,6 +123,7 @@ def _api_is_up(world: World, name: str) -> None:
             pod_cidr=settings.pods,
             service_cidr=settings.services,
             endpoint=settings.endpoint,
+            certificate=settings.kubernetes_ca[0],
         ),
     )
     if (dump := etcd.state.pop("recovered", None)) is not None:
