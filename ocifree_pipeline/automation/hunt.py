@@ -37,6 +37,7 @@ from ocifree_pipeline.record.destroyed import destroyed_since_made
 from ocifree_pipeline.record.facts import find_facts, materialize_command
 from ocifree_pipeline.record.machines import CAPACITY, CapacityFacts, is_claimed, key_of, news_of
 from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts, a1_domains
+from ocifree_pipeline.record.watched import is_lost
 
 TICK_SECONDS = 30
 ASK_SECONDS = 20.0
@@ -162,7 +163,11 @@ def _made(instance: dg.DagsterInstance, keys: Sequence[str]) -> set[str]:
         for record in records
         if record.asset_entry.last_materialization_record is not None
     }
-    return {key for key in found if destroyed_since_made(instance, key) is None}
+    return {key for key in found if destroyed_since_made(instance, key) is None and not _is_lost(instance, key)}
+
+
+def _is_lost(instance: dg.DagsterInstance, key: str) -> bool:
+    return key.startswith("machines/") and is_lost(instance, key.removeprefix("machines/"))
 
 
 def _claimed(prey: Prey, instance: dg.DagsterInstance) -> list[str]:

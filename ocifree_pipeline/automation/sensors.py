@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from ocifree_pipeline.automation.hunt import hunt_sensors
+from ocifree_pipeline.automation.instance_watch import instance_watch
 from ocifree_pipeline.automation.orphans import release_orphans
 from ocifree_pipeline.automation.own_metrics import own_metrics
 from ocifree_pipeline.deployment.blueprint import Blueprint
@@ -15,12 +16,11 @@ from ocifree_pipeline.deployment.unbuilt import missing_for
 
 
 def sensors(blueprint: Blueprint) -> list[Any]:
-    machines = [machine.name for machine in blueprint.plan.machines]
     return [
         release_orphans,
         *hunt_sensors(blueprint),
         *own_metrics(blueprint),
-        _unbuilt_sensor("instance_watch", [["machines", m] for m in machines], "Notices machines that are gone."),
+        instance_watch(blueprint),
         _unbuilt_sensor("notify_failure", None, "Tells a person which asset failed, why, and what to type."),
     ]
 

@@ -17,6 +17,7 @@ from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.destroyed import MARK, last_mark
 from ocifree_pipeline.record.facts import find_facts, read_facts
 from ocifree_pipeline.record.outcome import Facts
+from ocifree_pipeline.record.watched import lost_at
 from ocifree_pipeline.systems.guests import Kind
 from ocifree_pipeline.systems.ssh.dialer import Dialer, Hop
 from ocifree_pipeline.systems.ssh.host_keys import host_keys_of
@@ -200,10 +201,11 @@ def _attempt(data: object) -> Attempt:
 
 
 def first_ocid(instance: dg.DagsterInstance, machine: str) -> str | None:
-    """The instance of the very first materialization, or of the first after the deployment was destroyed."""
+    """The instance of the first materialization since the deployment was destroyed or Oracle ended the machine."""
     key = dg.AssetKey(["machines", machine])
     end = last_mark(instance, key.to_user_string())
-    since = dg.AssetRecordsFilter(asset_key=key, after_storage_id=end.storage_id if end else None)
+    ends = [one for one in (end.storage_id if end else None, lost_at(instance, machine)) if one is not None]
+    since = dg.AssetRecordsFilter(asset_key=key, after_storage_id=max(ends, default=None))
     found = instance.fetch_materializations(since, limit=1, ascending=True).records
     event = found[0].asset_materialization if found else None
     value = event.metadata.get("facts") if event else None

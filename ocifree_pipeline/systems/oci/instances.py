@@ -52,6 +52,27 @@ def read(session: Session, instance: str) -> Any:
         return session.client("core.ComputeClient").get_instance(instance, retry_strategy=reading()).data
 
 
+def lifecycles(scope: Scope) -> dict[str, str]:
+    """The lifecycle of every instance of the deployment, by its OCID."""
+    with told("list the instances of the deployment"):
+        found = every(scope.session.client("core.ComputeClient").list_instances, scope.inside)
+    return {str(one.id): str(one.lifecycle_state) for one in found if scope.is_ours(one)}
+
+
+def lifecycle_of(session: Session, instance: str) -> str | None:
+    """The lifecycle of one instance; None when Oracle does not know it any more."""
+    from oci.exceptions import ServiceError
+
+    with told("look for an instance"):
+        try:
+            found = session.client("core.ComputeClient").get_instance(instance, retry_strategy=reading()).data
+        except ServiceError as error:
+            if error.status != 404:
+                raise
+            return None
+    return str(found.lifecycle_state)
+
+
 def card_of(scope: Scope, instance: Any) -> Card:
     """The primary card, waited for: it is attached a moment after the instance appears."""
     compute = scope.session.client("core.ComputeClient")
