@@ -180,7 +180,7 @@ def _dashboards(step: Step) -> Outcome:
         numbers={"dashboards": len(wanted), "kept": len(kept)},
         evidence=[_board_row(step, spec, kept) for spec in wanted],
         links={"folder": grafana_page(step, f"/dashboards/f/{folder}")},
-        look_inside=f"{OVERWRITE}=1 ocifree up --select '{DASHBOARDS}' writes over what people saved",
+        look_inside=f"{OVERWRITE}=1 ocifree up --select '{DASHBOARDS}'" if kept else None,
     )
 
 
@@ -233,5 +233,5 @@ def _alert_rules(step: Step) -> Outcome:
         numbers={"rules": count, "groups": len(groups)},
         evidence=[{"group": group.name, "rules": len(group.rules)} for group in groups],
         links={"alerts": grafana_page(step, "/alerting/list")},
-        look_inside="docs/monitoring.md explains each alert",
+        look_inside="ocifree verify --select 'monitoring/alloy'",
     )

@@ -16,6 +16,7 @@ import dagster as dg
 import pytest
 
 from ocifree_pipeline.automation.own_metrics import own_metrics
+from ocifree_pipeline.definitions import definitions_for
 from ocifree_pipeline.record.tenancy import PlanFacts
 from ocifree_pipeline.sandbox import outbox
 from ocifree_pipeline.sandbox.faults import Rule
@@ -35,8 +36,16 @@ ALLOY, DASHBOARDS, RULES = "monitoring/alloy", "monitoring/dashboards", "monitor
 EVERYTHING = (ALLOY, DASHBOARDS, RULES)
 
 
+DRAWN: dict[str, dg.Definitions] = {}
+
+
 class Lab(Deployment):
     """The graph, and the stack that hears of it."""
+
+    def __post_init__(self) -> None:
+        """Drawing the graph takes longer than most of what is done with it here."""
+        declared = str(self.blueprint.declaration.monitoring)
+        self.definitions = DRAWN.get(declared) or DRAWN.setdefault(declared, definitions_for(self.blueprint))
 
     def writes(self) -> list[str]:
         """What was changed, at Grafana Cloud and in the cluster."""
@@ -284,6 +293,23 @@ def test_what_a_person_saved_is_kept_unless_told_otherwise(lab: Lab, monkeypatch
     lab.materialize(DASHBOARDS)
     assert lab.sandbox.inside(lambda world: boards.board(world, uid)["spec"]["title"]) == "Nodes (lab)"
     assert lab.facts(DASHBOARDS)["kept"] == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after", "reset"])
+def test_a_reply_that_is_lost_makes_nothing_twice(bare: Lab, moment: Any) -> None:
+    """The first writing call of each kind goes wrong; the step tries again and finds what is there."""
+    for operation in ("grafana:POST", "grafana:PUT"):
+        bare.sandbox.faults.add(Rule(service="grafanacloud", operation=operation, moment=moment, status=502))
+    bare.materialize(DASHBOARDS, RULES)
+    assert len(bare.sandbox.faults.fired) == 2
+    folders = bare.sandbox.inside(boards.folders)
+    assert [one["title"] for one in folders.values()] == ["ocifree lab"]
+    assert len(bare.sandbox.inside(boards.boards)) == 6
+    assert len(bare.sandbox.inside(alerting.contact_points)) == 1
+    assert len(bare.sandbox.inside(lambda world: alerting.policy(world)["routes"])) == 1
+    bare.sandbox.recorder.clear()
+    bare.materialize(DASHBOARDS, RULES)
+    assert bare.writes() == []
 
 
 def test_the_older_api_is_as_good(bare: Lab) -> None:
