@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from ocifree_pipeline_tests.real.table import pytest_collection_modifyitems, pytest_terminal_summary
+
+__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
+
 # A gate judges the change at hand, so it draws the same examples every time. Everywhere else new ones are drawn.
 settings.register_profile("gate", derandomize=True)
 if os.environ.get("CI"):

@@ -175,7 +175,7 @@ def told(program: str, *arguments: str, folder: Path) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.real
+@pytest.mark.real("OpenTofu")
 def test_the_module_is_formatted(program: str, tmp_path: Path) -> None:
     done = told(program, "fmt", "-check", "-recursive", "-diff", str(MODULE), folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -202,7 +202,7 @@ def seen(program: str, folder: Path, written: Mapping[str, Any]) -> tuple[dict[s
     return found, ""
 
 
-@pytest.mark.real
+@pytest.mark.real("OpenTofu")
 @pytest.mark.parametrize("topology", ["proxmox-ceph", "talos-native"])
 def test_what_the_program_writes_fits_the_types_of_the_variables(program: str, variables: Path, topology: str) -> None:
     """Nothing is lost on the way: an attribute that the type does not name would be dropped without a word."""
@@ -240,7 +240,7 @@ def _with(path: str, value: Any) -> dict[str, Any]:
     return written
 
 
-@pytest.mark.real
+@pytest.mark.real("OpenTofu")
 @pytest.mark.parametrize(
     ("written", "words"),
     [
@@ -264,7 +264,7 @@ def test_the_module_refuses_what_the_program_would_never_write(
     assert words in said
 
 
-@pytest.mark.real
+@pytest.mark.real("OpenTofu")
 def test_what_the_refusals_stand_beside_is_accepted(program: str, variables: Path) -> None:
     assert seen(program, variables, _with_rule(_FINE))[1] == ""
 

@@ -145,7 +145,7 @@ def test_a_step_is_a_program_of_the_plain_shell(path: Path) -> None:
         assert os.access(path, os.X_OK)
 
 
-@pytest.mark.real
+@pytest.mark.real("ShellCheck")
 def test_shellcheck_has_nothing_to_say() -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not on the PATH")
@@ -156,7 +156,7 @@ def test_shellcheck_has_nothing_to_say() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.real
+@pytest.mark.real("Packer")
 @pytest.mark.parametrize("arguments", [("fmt", "-check", "-diff"), ("validate", "-syntax-only")])
 def test_packer_has_nothing_to_say(arguments: tuple[str, ...]) -> None:
     program = shutil.which(os.environ.get("PACKER", "packer"))

@@ -261,7 +261,7 @@ def test_a_passing_fault_is_got_over_by_itself_with_one_image(lab, operation, mo
     assert (images, objects(lab)) == (["AVAILABLE"], [])
 
 
-@pytest.mark.real
+@pytest.mark.real("mkfs.ext4")
 @pytest.mark.skipif(MKFS is None, reason="needs mkfs.ext4 (Debian: e2fsprogs)")
 @pytest.mark.parametrize("left", [{}, {"etc/ssh/ssh_host_rsa_key": b"k"}])
 def test_traces_of_a_first_boot_are_found_in_a_real_file_system(begin, lab, monkeypatch, tmp_path, left):

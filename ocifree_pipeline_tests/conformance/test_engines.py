@@ -35,7 +35,7 @@ from ocifree_pipeline.systems.opentofu.workspace import module_folder
 from ocifree_pipeline_tests.sandbox.harness import running
 from ocifree_pipeline_tests.systems.oci.tenancy import Tenancy
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real("OpenTofu + oracle/oci"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from ocifree_pipeline.sandbox.disks.making import write_qcow2
 from ocifree_pipeline.sandbox.process import Options, Running
 from ocifree_pipeline_tests.conformance.oci_cli import Step, Story
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real("OCI CLI"), pytest.mark.timeout(600)]
 
 ID = "--query data.id --raw-output"
 STATE = "--query 'data.\"lifecycle-state\"' --raw-output"

@@ -23,7 +23,7 @@ from ocifree_pipeline.sandbox.grafana import metrics, stack
 from ocifree_pipeline_tests.deployment.telemetry.watched import jobs
 from ocifree_pipeline_tests.sandbox.harness import running
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("Prometheus")
 
 JOBS = ("node", "cadvisor", "kube-state", "etcd", "cilium", "hubble", "flux", "alloy", "proxmox", "ceph", "kubelet")
 

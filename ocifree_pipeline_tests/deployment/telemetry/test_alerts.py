@@ -221,7 +221,7 @@ def _selector(labels: dict[str, str]) -> str:
     return f"{labels['__name__']}{{{pairs}}}"
 
 
-@pytest.mark.real
+@pytest.mark.real("promtool")
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_promtool_takes_every_rule(tmp_path: Path, topology: str) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(prometheus_file(blueprint(topology))))
@@ -230,7 +230,7 @@ def test_promtool_takes_every_rule(tmp_path: Path, topology: str) -> None:
     assert f"{len(rules_for(blueprint(topology)))} rules found" in done.stdout
 
 
-@pytest.mark.real
+@pytest.mark.real("promtool")
 def test_promtool_agrees_about_when_rules_fire(tmp_path: Path) -> None:
     rules = prometheus_file(blueprint("proxmox-ceph"))
     for group in rules["groups"]:

@@ -76,7 +76,7 @@ def kubectl(standing: Served, tmp_path: Path) -> Kubectl:
     return run
 
 
-@pytest.mark.real
+@pytest.mark.real("kubectl")
 def test_a_day_with_kubectl(kubectl: Kubectl) -> None:
     assert "node-1   Ready" in kubectl("get", "nodes").stdout
     assert "created" in kubectl("apply", "-f", "-", given=WEB).stdout
@@ -90,7 +90,7 @@ def test_a_day_with_kubectl(kubectl: Kubectl) -> None:
     assert "deleted" in kubectl("delete", "deployment", "web").stdout
 
 
-@pytest.mark.real
+@pytest.mark.real("kubectl")
 def test_what_kubectl_sends_in_its_binary_form(kubectl: Kubectl, standing: Served) -> None:
     assert "created" in kubectl("create", "namespace", "binary").stdout
     assert "created" in kubectl("create", "secret", "generic", "s", "-n", "binary", "--from-literal=a=word").stdout
@@ -105,7 +105,7 @@ def test_what_kubectl_sends_in_its_binary_form(kubectl: Kubectl, standing: Serve
     assert "application/vnd.kubernetes.protobuf of a Deployment" in refused.stderr
 
 
-@pytest.mark.real
+@pytest.mark.real("kubectl")
 def test_mistakes_are_told_by_kubectl(kubectl: Kubectl) -> None:
     wrong = WEB.replace("selector:", "selectr:")
     assert 'unknown field "spec.selectr"' in kubectl("apply", "-f", "-", given=wrong).stderr

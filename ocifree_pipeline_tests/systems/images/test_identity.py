@@ -16,7 +16,7 @@ from ocifree_pipeline_tests.systems.images import disks
 
 MKFS = shutil.which("mkfs.ext4") or shutil.which("mkfs.ext4", path="/usr/sbin:/sbin")
 real = [
-    pytest.mark.real,
+    pytest.mark.real("mkfs.ext4"),
     pytest.mark.skipif(MKFS is None, reason="needs mkfs.ext4 (Debian: e2fsprogs)"),
 ]
 

@@ -113,7 +113,7 @@ def test_zstd_is_said_to_be_unreadable_and_not_called_broken():
     assert reader(bytes(image)).read(0, 4) == b"boot"
 
 
-@pytest.mark.real
+@pytest.mark.real("qemu-img")
 @pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img (Debian: qemu-utils)")
 @pytest.mark.parametrize(
     "arguments", [[], ["-c"], ["-o", "cluster_size=8k"], ["-c", "-o", "cluster_size=4k,compat=0.10"]]
@@ -127,7 +127,7 @@ def test_the_reader_agrees_with_qemu(arguments):
         assert reader(image.read_bytes()).read(0, len(content)) == content
 
 
-@pytest.mark.real
+@pytest.mark.real("qemu-img")
 @pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img (Debian: qemu-utils)")
 def test_qemu_agrees_with_the_writer_of_these_tests(tmp_path):
     (tmp_path / "image.qcow2").write_bytes(GOOD)

@@ -29,7 +29,7 @@ from ocifree_pipeline.systems.opentofu.workspace import Workspace, environment, 
 from ocifree_pipeline.systems.secrets.vault import Vault
 from ocifree_pipeline_tests.systems.opentofu.conftest import CREDENTIALS
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("OpenTofu")
 
 MODULE = """
 variable "names" {

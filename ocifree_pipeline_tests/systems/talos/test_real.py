@@ -15,7 +15,7 @@ from ocifree_pipeline.systems.talos.secrets import Bundle, as_file
 from ocifree_pipeline_tests.systems.talos.test_configuration import ADDRESS, ENDPOINT, V1_13, V1_14, cluster, node
 
 pytestmark = [
-    pytest.mark.real,
+    pytest.mark.real("talosctl"),
     pytest.mark.skipif(shutil.which("talosctl") is None, reason="needs talosctl on the PATH"),
 ]
 
