@@ -106,6 +106,23 @@ def status(directory: Directory = HERE, as_json: Json = False) -> None:
 
 
 @app.command()
+def notifications(directory: Directory = HERE, as_json: Json = False) -> None:
+    """What arrived at the Discord, Slack, ntfy and webhook that it plays."""
+    with told(as_json):
+        found = running_in(directory).call("GET", "notifications")
+        if as_json:
+            say_json(found)
+            return
+        table(
+            ["at", "service", "title", ""],
+            [
+                [one["at"], one["service"], one["title"], " / ".join(one["text"].split("\n"))]
+                for one in found["messages"]
+            ],
+        )
+
+
+@app.command()
 def reset(
     *,
     directory: Directory = HERE,

@@ -13,6 +13,7 @@ user of the machine, or a web page in a browser, could reset the world or have f
     GET    /_sandbox/outbox                    PUT   /_sandbox/limits     {"name": ..., "amount": 4 or null, "ad": ...}
     PUT    /_sandbox/ban {"answer": 401}       PUT   /_sandbox/load       {"instance": ..., "cpu": 3, ...} in percent
     DELETE /_sandbox/ban                       POST  /_sandbox/stop
+    GET    /_sandbox/notifications
     GET    /_sandbox/links                     PUT   /_sandbox/links      {"between": [ip, ip], "cut": true, ...}
     GET    /_sandbox/machines                  PUT   /_sandbox/machines   {"machine": ip, "power": "off", ...}
     GET    /_sandbox/grafana                   PUT   /_sandbox/grafana    {"stack": ..., "users": {...}, "limits": ...}
@@ -35,6 +36,7 @@ from ocifree_pipeline.sandbox.door.http import Request, Response, error_response
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.grafana import stack as grafana_stack
 from ocifree_pipeline.sandbox.machines import hand, tampering
+from ocifree_pipeline.sandbox.notify_hooks import services
 from ocifree_pipeline.sandbox.oracle import limit_catalogue, limits, patience
 from ocifree_pipeline.sandbox.recorder import Entry
 
@@ -158,6 +160,7 @@ class Control:
             ("DELETE", "ban"): self._pardon,
             ("PUT", "load"): self._load,
             ("GET", "outbox"): self._outbox,
+            ("GET", "notifications"): self._notifications,
             ("GET", "links"): self._links,
             ("PUT", "links"): self._set_link,
             ("GET", "machines"): self._machines,
@@ -289,6 +292,9 @@ class Control:
 
     def _outbox(self, asked: Asked) -> Any:
         return {"messages": outbox.messages(self.sandbox.world)}
+
+    def _notifications(self, asked: Asked) -> Any:
+        return {"messages": services.arrived(self.sandbox.world)}
 
     def _grafana(self, asked: Asked) -> Any:
         return grafana_stack.offered(self.sandbox.world)

@@ -20,6 +20,7 @@ from ocifree_pipeline.sandbox.faults import Faults
 from ocifree_pipeline.sandbox.grafana import GrafanaCloud
 from ocifree_pipeline.sandbox.home import Home
 from ocifree_pipeline.sandbox.image_hosts import ImageHosts
+from ocifree_pipeline.sandbox.notify_hooks import NotifyHooks
 from ocifree_pipeline.sandbox.oracle.dispatch import Dispatcher
 from ocifree_pipeline.sandbox.recorder import Entry, Recorder
 from ocifree_pipeline.sandbox.tailscale import Tailscale
@@ -72,6 +73,7 @@ class Sandbox:
             ImageHosts(self.world, self.faults, self.recorder, self._touch),
             GrafanaCloud(self.world, self.faults, self.recorder, self._touch),
             Tailscale(self.world, self._touch),
+            NotifyHooks(self.world, self._touch),
         ]
 
     @property
