@@ -243,6 +243,18 @@ def secret_list(deployment: DeploymentFile = None, as_json: Json = False) -> Non
     list_secrets(deployment, as_json)
 
 
+notify = typer.Typer(help="Try what tells people.", no_args_is_help=True)
+app.add_typer(notify, name="notify")
+
+
+@notify.command("test")
+def notify_test(deployment: DeploymentFile = None, as_json: Json = False) -> None:
+    """Send a test message to everybody that the declaration names under `notify`."""
+    from ocifree_pipeline.cli.notify import test_targets
+
+    test_targets(deployment, as_json)
+
+
 app.add_typer(sandbox.app, name="sandbox")
 
 

@@ -14,7 +14,6 @@ UNBUILT: Mapping[str, str] = MappingProxyType(
     {
         "job:upgrade_*": "rolling upgrades",
         "job:restore_drill": "the restore drill",
-        "sensor:notify_failure": "notifications",
     }
 )
 
