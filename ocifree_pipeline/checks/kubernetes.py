@@ -69,3 +69,16 @@ def certificate_valid(step: Step) -> Verdict:
     left = days_until(step.facts(step.key, KubeconfigFacts).expires)
     said = f"good for {left} days" if left >= 0 else f"expired {-left} days ago"
     return Verdict(left >= RENEW_DAYS, said, {"days left": left}, warn=left >= 0)
+
+
+def cluster_info(step: Step) -> Verdict:
+    """The kubeconfig as others use it: the official client of Kubernetes is given nothing but the file."""
+    from ocifree_pipeline.systems.kube.cluster_info import cluster_info as ask
+    from ocifree_pipeline.systems.secrets.vault import vault_of
+
+    facts = step.facts(step.key, KubeconfigFacts)
+    kubeconfig = vault_of(step.blueprint.declaration.name).get(facts.vault)
+    with cluster_api(step) as api:
+        info = ask(kubeconfig, api.address)
+    said = f"Kubernetes {info.version} at {facts.server} let the official client in, which sees {len(info.nodes)} nodes"
+    return Verdict(bool(info.nodes), said, {"nodes": len(info.nodes)}, tuple({"node": name} for name in info.nodes))

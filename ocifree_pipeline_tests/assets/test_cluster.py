@@ -57,9 +57,15 @@ def writes(deployment: Deployment) -> list[str]:
 def test_up_to_a_kubeconfig_and_the_second_time_nothing_changes(native: Deployment) -> None:
     result = native.materialize(CLUSTER, KUBECONFIG)
     seen = checks(result)
-    assert seen.keys() == {"cluster:etcd_quorum", "kubeconfig:nodes_ready", "kubeconfig:certificate_valid"}
+    assert seen.keys() == {
+        "cluster:etcd_quorum",
+        "kubeconfig:nodes_ready",
+        "kubeconfig:certificate_valid",
+        "kubeconfig:cluster_info",
+    }
     assert seen["cluster:etcd_quorum"]
     assert seen["kubeconfig:certificate_valid"]
+    assert seen["kubeconfig:cluster_info"]
     facts, key = native.facts(CLUSTER), native.facts(KUBECONFIG)
     assert facts["nodes"] == ["lab-ampere-1"]
     assert facts["talos_version"] == "1.13.9"

@@ -58,6 +58,11 @@ class Api:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     _kinds: dict[str, dict[str, Resource]] = field(default_factory=dict, repr=False)
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it is dialled."""
+        return self.pool.host, int(self.pool.port or 0)
+
     def resource(self, api_version: str, kind: str) -> Resource | None:
         """None while the cluster does not have such a kind."""
         if kind not in self._kinds.get(api_version, {}):
