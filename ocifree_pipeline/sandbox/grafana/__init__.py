@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from ocifree_pipeline.sandbox.door.http import Handler, Request, Response
 from ocifree_pipeline.sandbox.faults import Faults, Rule
 from ocifree_pipeline.sandbox.grafana import alloy_agent, data_api, grafana_api, minutes, stack
+from ocifree_pipeline.sandbox.grafana.alloy_start import AlloyStart
+from ocifree_pipeline.sandbox.kubernetes import controllers
 from ocifree_pipeline.sandbox.recorder import Entry, Recorder
 from ocifree_pipeline.sandbox.world import World
 
@@ -25,6 +27,8 @@ CALLS: dict[stack.Kind, data_api.Call] = {
 }
 _PUSHES = ("/push", "/v1/traces")
 
+if AlloyStart not in controllers.MORE:
+    controllers.MORE.append(AlloyStart)
 minutes.AGENTS[:] = [minutes.Sender(alloy_agent.is_present, alloy_agent.push)]
 
 

@@ -20,14 +20,13 @@ from ocifree_pipeline.deployment.telemetry.pipeline import MADE_BY_SCRAPING, Job
 from ocifree_pipeline.deployment.telemetry.relabel import relabelled
 from ocifree_pipeline.deployment.telemetry.syntax import Block, Invalid
 from ocifree_pipeline.sandbox.grafana import alloy_logs, alloy_traces, cluster_view, metrics, stack
+from ocifree_pipeline.sandbox.grafana.alloy_files import ALLOY, file_of
 from ocifree_pipeline.sandbox.grafana.wire import Series
 from ocifree_pipeline.sandbox.kubernetes import cluster as clusters
 from ocifree_pipeline.sandbox.kubernetes.cluster import Cluster
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree, at
 from ocifree_pipeline.sandbox.world import World
 
-ALLOY = ("app.kubernetes.io/name", "alloy")
-FOLDER = "/etc/alloy/"
 MEMORY = 20_000
 
 
@@ -82,16 +81,8 @@ def agents(cluster: Cluster) -> Iterator[Agent]:
 
 
 def configuration_of(cluster: Cluster, pod: Tree) -> str | None:
-    """The file that the container is told to run, from the ConfigMap that is mounted there."""
-    container = pod["spec"]["containers"][0]
-    file = next((one for one in container.get("args") or () if one.startswith(FOLDER)), f"{FOLDER}config.alloy")
-    for volume in pod["spec"].get("volumes") or ():
-        name = at(volume, "configMap", "name")
-        found = cluster.store.get("configmaps", pod["metadata"]["namespace"], name) if name else None
-        text = at(found, "data", default={}).get(file.removeprefix(FOLDER)) if found else None
-        if text is not None:
-            return str(text)
-    return None
+    namespace = pod["metadata"]["namespace"]
+    return file_of(pod, lambda name: cluster.store.get("configmaps", namespace, name))
 
 
 def _clusters(world: World) -> list[Cluster]:

@@ -137,6 +137,10 @@ def test_a_configuration_that_alloy_would_not_load_shows_as_missing_data(world: 
     assert ask(world, "up") == []
     assert any("[FIRING:1] DataAbsent" in one for one in mails(world))
     assert any("alive" in line for line in lines(world, '{job="pods"}')), "the other agent goes on"
+    (pod,) = (one for one in cluster(world).store.all("pods") if one["metadata"]["name"].startswith("alloy-cluster"))
+    waiting = pod["status"]["containerStatuses"][0]["state"]["waiting"]
+    assert waiting["reason"] == "CrashLoopBackOff"
+    assert "line " in waiting["message"]
 
 
 def test_a_rule_that_drops_a_metric_makes_it_missing_and_nothing_else(world: World) -> None:
