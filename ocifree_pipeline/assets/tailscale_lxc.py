@@ -58,6 +58,7 @@ def materialize(step: Step, number: int) -> Outcome:
             step.say(f"make {name} on {node.name}")
             found, made = guests.ensure(api, journal_of(declaration.name), containers.order_of(container))
             lines += [f"make {name} on {node.name} as container {found.vmid}"] if made else []
+        guests.settle(journal_of(declaration.name), name)
         lines += containers.give_tunnel(api, node, found)
         lines += guests.start(api, found, "lxc")
         lines += containers.prepare(node, found)

@@ -140,9 +140,7 @@ def ensure(api: Api, journal: Journal, order: Order) -> tuple[Found, bool]:
     made = found is None
     for _ in range(TRIES):
         if found is not None:
-            for intent in journal.open_intents(CREATE):
-                if intent.subject == order.name:
-                    journal.close(intent, "made")
+            settle(journal, order.name)
             return found, made
         found = _make(api, journal, order)
     raise Conflict(
@@ -150,6 +148,13 @@ def ensure(api: Api, journal: Journal, order: Order) -> tuple[Found, bool]:
         why=f"{TRIES} numbers were taken by others just when they were asked for",
         fix="something else makes guests in this cluster; materialize the asset again",
     )
+
+
+def settle(journal: Journal, name: str) -> None:
+    """It stands: whoever was about to make it has no need to look again."""
+    for intent in journal.open_intents(CREATE):
+        if intent.subject == name:
+            journal.close(intent, "made")
 
 
 def grow(api: Api, found: Found, disk_gb: int) -> list[str]:
