@@ -12,14 +12,15 @@ import dagster as dg
 from pydantic import ValidationError
 
 from ocifree_pipeline.deployment.blueprint import Blueprint
-from ocifree_pipeline.deployment.errors import Reaction
+from ocifree_pipeline.deployment.errors import PreconditionMissing, Reaction
 from ocifree_pipeline.deployment.hunt import HuntState
 from ocifree_pipeline.deployment.notices import DAY, HOUR, Event, Notice
 from ocifree_pipeline.deployment.watching import Turn
 from ocifree_pipeline.record.assurance import CostFacts, IdleFacts
-from ocifree_pipeline.record.facts import find_facts, materialize_command
+from ocifree_pipeline.record.destroyed import destroyed_since_made
+from ocifree_pipeline.record.facts import SomeFacts, find_facts, materialize_command
 from ocifree_pipeline.record.happenings import Happening, happenings
-from ocifree_pipeline.record.machines import CAPACITY, CapacityFacts, InstanceFacts, is_claimed, key_of
+from ocifree_pipeline.record.machines import CAPACITY, CapacityFacts, InstanceFacts, is_claimed
 from ocifree_pipeline.record.tenancy import LimitsFacts
 from ocifree_pipeline.record.watched import is_lost, last_turn
 
@@ -124,7 +125,7 @@ def current(
 
 
 def _charges(instance: dg.DagsterInstance) -> Iterator[Notice]:
-    facts = find_facts(instance, "assurance/cost_report", CostFacts)
+    facts = _known(instance, "assurance/cost_report", CostFacts)
     if facts is not None and facts.charged:
         amount = _metadata(instance, "assurance/cost_report").get("cost")
         yield Notice(
@@ -172,7 +173,7 @@ def _after_turn(instance: dg.DagsterInstance, machine: str, turn: Turn) -> str:
         return "The hunt looks for another, and its run makes again what hangs on it."
     if turn is Turn.SILENT:
         return f"what it printed last: ocifree console {machine}"
-    facts = find_facts(instance, f"machines/{machine}", InstanceFacts)
+    facts = _known(instance, f"machines/{machine}", InstanceFacts)
     ocid = facts.ocid if facts else "OCID"
     return (
         "It is not started by itself, as that can fail for lack of capacity: "
@@ -192,10 +193,9 @@ def _hunt(instance: dg.DagsterInstance, blueprint: Blueprint, now: float) -> Ite
     missing = tuple(
         machine.name
         for machine in blueprint.plan.ampere
-        if (is_lost(instance, machine.name) or find_facts(instance, key_of(machine), InstanceFacts) is None)
-        and not is_claimed(instance, machine.name)
+        if not _is_made(instance, machine.name) and not is_claimed(instance, machine.name)
     )
-    facts = find_facts(instance, CAPACITY, CapacityFacts)
+    facts = _known(instance, CAPACITY, CapacityFacts)
     if not missing or facts is None:
         return
     metadata = _metadata(instance, CAPACITY)
@@ -226,7 +226,7 @@ def _hunt(instance: dg.DagsterInstance, blueprint: Blueprint, now: float) -> Ite
 
 def _idle(instance: dg.DagsterInstance, blueprint: Blueprint) -> Iterator[Notice]:
     """Paying accounts are left alone, as users report; their report says so, and no message."""
-    facts = find_facts(instance, "assurance/idle_report", IdleFacts)
+    facts = _known(instance, "assurance/idle_report", IdleFacts)
     if facts is not None and facts.at_risk and blueprint.declaration.site.account == "free":
         summary = str(_metadata(instance, "assurance/idle_report").get("summary") or "")
         yield Notice(
@@ -235,7 +235,7 @@ def _idle(instance: dg.DagsterInstance, blueprint: Blueprint) -> Iterator[Notice
 
 
 def _limits(instance: dg.DagsterInstance) -> Iterator[Notice]:
-    facts = find_facts(instance, "tenancy/limits", LimitsFacts)
+    facts = _known(instance, "tenancy/limits", LimitsFacts)
     if facts is not None and facts.changed:
         digest = hashlib.sha256("\n".join(facts.changed).encode()).hexdigest()[:12]
         yield Notice(event=Event.LIMITS, about=digest, values={"changed": facts.changed[:12]})
@@ -276,6 +276,20 @@ def failing(instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]) -> d
         data = event.asset_check_evaluation_data
         found[key] = (data.description or "it failed", data.severity is dg.AssetCheckSeverity.WARN)
     return found
+
+
+def _known(instance: dg.DagsterInstance, key: str, kind: type[SomeFacts]) -> SomeFacts | None:
+    """A record of another version tells nothing, and keeps nobody from hearing the rest."""
+    try:
+        return find_facts(instance, key, kind)
+    except PreconditionMissing:
+        return None
+
+
+def _is_made(instance: dg.DagsterInstance, machine: str) -> bool:
+    key = f"machines/{machine}"
+    made = instance.get_latest_materialization_event(dg.AssetKey(["machines", machine]))
+    return made is not None and destroyed_since_made(instance, key) is None and not is_lost(instance, machine)
 
 
 def _metadata(instance: dg.DagsterInstance, key: str) -> dict[str, Any]:
