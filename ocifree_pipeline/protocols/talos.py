@@ -182,6 +182,14 @@ MESSAGES: dict[str, tuple[str, ...]] = {
     "machine.EtcdSnapshotRequest": (),
     "machine.EtcdRecover": ("common.Metadata metadata 1",),
     "machine.EtcdRecoverResponse": ("repeated machine.EtcdRecover messages 1",),
+    # cluster
+    "cluster.ClusterInfo": (
+        "repeated string control_plane_nodes 1",
+        "repeated string worker_nodes 2",
+        "string force_endpoint 3",
+    ),
+    "cluster.HealthCheckRequest": ("google.protobuf.Duration wait_timeout 1", "cluster.ClusterInfo cluster_info 2"),
+    "cluster.HealthCheckProgress": ("common.Metadata metadata 1", "string message 2"),
     # storage, time
     "storage.Disk": (
         "uint64 size 1",
@@ -257,6 +265,12 @@ METHODS: dict[str, Method] = {
             "/machine.LifecycleService/Upgrade",
             "machine.LifecycleServiceUpgradeRequest",
             "machine.LifecycleServiceUpgradeResponse",
+            many_replies=True,
+        ),
+        Method(
+            "/cluster.ClusterService/HealthCheck",
+            "cluster.HealthCheckRequest",
+            "cluster.HealthCheckProgress",
             many_replies=True,
         ),
         Method("/storage.StorageService/Disks", EMPTY, "storage.DisksResponse"),

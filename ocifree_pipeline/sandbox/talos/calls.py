@@ -10,6 +10,7 @@ import yaml
 from ocifree_pipeline.protocols.talos import ApplyMode, message
 from ocifree_pipeline.sandbox.machines.talos_configuration import Invalid, read
 from ocifree_pipeline.sandbox.talos import etcd, etcd_calls, life
+from ocifree_pipeline.sandbox.talos.health import health_check
 from ocifree_pipeline.sandbox.talos.node import Node
 from ocifree_pipeline.sandbox.talos.replies import Call, Refusal, control_plane, data, reply
 
@@ -239,6 +240,7 @@ CALLS: dict[str, Call] = {
     "ApplyConfiguration": apply_configuration,
     "Disks": disks,
     "Dmesg": dmesg,
+    "HealthCheck": health_check,
     "Hostname": hostname,
     "Kubeconfig": kubeconfig,
     "Logs": logs,

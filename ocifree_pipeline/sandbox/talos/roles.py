@@ -14,6 +14,7 @@ _LETS_IN: dict[str, frozenset[str]] = {
     "EtcdMemberList": _ETCD_READ,
     "EtcdSnapshot": _OPERATE | {ETCD_BACKUP},
     "EtcdStatus": _ETCD_READ,
+    "HealthCheck": _READ,
     "Hostname": _READ,
     "Logs": _READ,
     "Pull": _OPERATE,
