@@ -19,8 +19,6 @@ from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.deployment.examples import example_path
 from ocifree_pipeline_tests.cli.conftest import Ocifree
 
-NOT_BUILT = "talos/cluster"
-
 
 def environ(home: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "DAGSTER_HOME": str(home), "OCIFREE_DEPLOYMENT": str(example_path("talos-native")), **more}
@@ -68,10 +66,20 @@ def test_a_failed_run_ends_with_what_why_fix_and_the_command(dagster_home: Path,
     assert [event["kind"] for event in events["events"]] == ["started", "failed"]
 
 
-def test_what_is_not_built_exits_5(dagster_home: Path, tmp_path: Path) -> None:
-    up = run("up", "--yes", "--select", NOT_BUILT, home=dagster_home, cwd=tmp_path)
-    assert up.returncode == Exit.NOT_YET_BUILT, up.stdout + up.stderr
-    assert f"{NOT_BUILT} is not built yet" in up.stdout
+def test_what_is_not_built_exits_5(here: Ocifree, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dagster as dg
+
+    from ocifree_pipeline.deployment import unbuilt
+    from ocifree_pipeline.deployment.blueprint import find_blueprint
+    from ocifree_pipeline.record.definition import define_asset
+
+    monkeypatch.setattr(unbuilt, "UNBUILT", {"test/colour": "paint"})
+    colour = define_asset(find_blueprint(), "test/colour", None, group="test", kinds=(), describe="Blue.")
+    with dg.DagsterInstance.get() as instance:
+        assert not dg.materialize([colour], instance=instance, raise_on_error=False).success
+    watched = here("watch")
+    assert watched.exit_code == Exit.NOT_YET_BUILT, watched.output
+    assert "test/colour is not built yet" in watched.stdout
 
 
 def test_a_bad_selection_says_so_at_once(dagster_home: Path, tmp_path: Path) -> None:
