@@ -13,6 +13,7 @@ import dagster as dg
 gc.freeze()  # No use in searching Dagster's modules for garbage while the graph is built: 1.43 -> 1.36 imports of it.
 
 from ocifree_pipeline.assets import graph
+from ocifree_pipeline.automation.drift import drift_job
 from ocifree_pipeline.automation.jobs import jobs
 from ocifree_pipeline.automation.schedules import schedules
 from ocifree_pipeline.automation.sensors import sensors
@@ -24,10 +25,11 @@ def definitions_for(blueprint: Blueprint) -> dg.Definitions:
     """Everything of one deployment."""
     assets = list(graph(blueprint))
     keys = frozenset(key.to_user_string() for asset in assets for key in _keys(asset))
+    asset_checks = list(checks(blueprint, keys))
     return dg.Definitions(
         assets=assets,
-        asset_checks=list(checks(blueprint, keys)),
-        jobs=jobs(blueprint),
+        asset_checks=asset_checks,
+        jobs=[*jobs(blueprint), drift_job(blueprint, asset_checks)],
         sensors=sensors(blueprint),
         schedules=schedules(blueprint),
         executor=dg.multiprocess_executor.configured(

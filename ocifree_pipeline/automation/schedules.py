@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from ocifree_pipeline.automation.drift import drift_schedule
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.unbuilt import is_built
 
@@ -13,6 +14,7 @@ def schedules(blueprint: Blueprint) -> list[dg.ScheduleDefinition]:
         _daily("daily_cost", "assurance/cost_report", "17 6 * * *", "What the tenancy cost, once a day."),
         _daily("daily_idle", "assurance/idle_report", "32 6 * * *", "Days until Oracle would reclaim a machine."),
         _daily("daily_limits", "tenancy/limits", "47 6 * * *", "Live limits, so that a change is seen within a day."),
+        drift_schedule(blueprint),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ocifree_pipeline.automation.drift import repair_drift
 from ocifree_pipeline.automation.hunt import hunt_sensors
 from ocifree_pipeline.automation.instance_watch import instance_watch
 from ocifree_pipeline.automation.notify import notify_sensors
@@ -18,5 +19,6 @@ def sensors(blueprint: Blueprint) -> list[Any]:
         *hunt_sensors(blueprint),
         *own_metrics(blueprint),
         instance_watch(blueprint),
+        repair_drift(blueprint),
         *notify_sensors(blueprint),
     ]

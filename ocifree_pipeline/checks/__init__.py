@@ -8,6 +8,7 @@ import dagster as dg
 
 from ocifree_pipeline.checks import (
     assurance,
+    drift,
     foundation,
     images,
     kubernetes,
@@ -19,6 +20,7 @@ from ocifree_pipeline.checks import (
     tenancy,
 )
 from ocifree_pipeline.deployment.blueprint import Blueprint
+from ocifree_pipeline.deployment.foundation import PARTS
 from ocifree_pipeline.record.definition import Judge, define_check
 
 # (asset, check, blocking, what it proves). `{ampere}` and the like are every key of that kind.
@@ -27,7 +29,7 @@ _CHECKS: tuple[tuple[str, str, bool, str], ...] = (
     ("tenancy/plan", "envelope", True, "Added up again, every machine of the plan is within limit and allowance."),
     ("tenancy/guardrails", "quota_refuses_paid", True, "Oracle refuses a paid shape, and A1 is still allowed."),
     ("oci/network", "plan_is_free", True, "Every resource of the foundation is priced at zero; unknown ones fail."),
-    ("oci/network", "drift", False, "The network is as it was made, or what differs is named."),
+    ("oci/{part}", "drift", False, "It is as it was made, or what differs is named."),
     ("images/{image}", "size_budget", True, "Under 10 GB, and all images together under 20 GB."),
     ("images/{image}", "identity_clean", True, "No host keys, machine id or state of a first boot inside."),
     ("oci/custom_image/{custom}", "firmware_uefi", True, "UEFI on A1, which starts nothing else."),
@@ -39,6 +41,7 @@ _CHECKS: tuple[tuple[str, str, bool, str], ...] = (
     ("proxmox/ceph", "ceph_health", True, "Every placement group active and clean, every OSD up and in."),
     ("proxmox/ceph_pool", "usable_space", False, "The usable space is what the plan's arithmetic said."),
     ("proxmox/ceph_pool", "live_migration", False, "A small machine moves online in under 2 minutes and back."),
+    ("proxmox/network", "drift", False, "Files and interfaces of every node are as they were made."),
     ("talos/secrets", "secrets_kept", True, "The vault holds the secrets that were recorded, and they are valid."),
     ("talos/cluster", "etcd_quorum", True, "etcd has a majority of its members."),
     ("talos/kubeconfig", "nodes_ready", True, "Every node is Ready, or waits for the pod network alone."),
@@ -47,6 +50,7 @@ _CHECKS: tuple[tuple[str, str, bool, str], ...] = (
     ("platform/cilium", "cilium_ok", True, "Cilium's agents are healthy on every node."),
     ("platform/gateway", "ingress_reachable", False, "The sample route answers from outside."),
     ("platform/flux", "releases_ready", False, "Every release is installed, or its message is shown."),
+    ("platform/{delivered}", "drift", False, "A rehearsal on the cluster finds nothing that differs."),
     ("monitoring/alloy", "metrics_arrive", False, "A metric labelled with this run is found at Grafana Cloud."),
     ("monitoring/alloy", "logs_arrive", False, "A log line labelled with this run is found at Grafana Cloud."),
     ("monitoring/alloy", "series_budget", False, "Active series stay within the declared budget."),
@@ -62,7 +66,9 @@ _JUDGES: dict[str, Judge] = {
     "tenancy/plan:envelope": tenancy.envelope,
     "tenancy/guardrails:quota_refuses_paid": tenancy.quota_refuses_paid,
     "oci/network:plan_is_free": foundation.plan_is_free,
-    "oci/network:drift": foundation.drift,
+    "oci/{part}:drift": drift.of_foundation,
+    "proxmox/network:drift": drift.of_guest_network,
+    "platform/{delivered}:drift": drift.of_platform,
     "assurance/cost_report:bill_is_zero": assurance.bill_is_zero,
     "assurance/cost_report:within_allowance": assurance.within_allowance,
     "assurance/idle_report:reclaim_risk": assurance.reclaim_risk,
@@ -100,6 +106,8 @@ def checks(blueprint: Blueprint, keys: frozenset[str]) -> Iterator[dg.AssetCheck
         "custom": blueprint.custom_images,
         "machine": tuple(machine.name for machine in blueprint.plan.machines),
         "ampere": tuple(machine.name for machine in blueprint.plan.ampere),
+        "part": PARTS,
+        "delivered": ("cilium", "flux", "gateway", "policies", "tailscale_operator"),
     }
     for pattern, name, blocking, describe in _CHECKS:
         for key in _expand(pattern, names):

@@ -1,9 +1,8 @@
-"""Checks of the group foundation: is all of it free, and is it still as it was made."""
+"""Checks of the group foundation: is all of it free."""
 
 from __future__ import annotations
 
 from ocifree_pipeline.deployment.allowances import LABELS
-from ocifree_pipeline.deployment.convergence import CannotChange
 from ocifree_pipeline.deployment.foundation import PARTS, accepted_charges
 from ocifree_pipeline.deployment.pricing import free_of, price
 from ocifree_pipeline.record.definition import Step, Verdict
@@ -35,29 +34,6 @@ def plan_is_free(step: Step) -> Verdict:
         "; ".join(reasons) or f"{len(prices)} resources for $0.00{accepted}",
         numbers={"resources": len(prices), "not free": len(charged)},
         evidence=tuple(rows),
-    )
-
-
-def drift(step: Step) -> Verdict:
-    """A plan that is never applied: every difference is something that somebody changed behind our back."""
-    try:
-        plan = _foundation(step).plan("network")
-    except CannotChange as error:
-        return Verdict(False, error.what, numbers={"differences": 1})
-    if plan.is_noop and plan.surplus:
-        return Verdict(
-            False,
-            f"{'; '.join(plan.surplus)}. Nothing removes it by itself: delete it at Oracle if nothing needs it",
-            numbers={"differences": len(plan.surplus)},
-            warn=True,
-        )
-    if plan.is_noop:
-        return Verdict(True, "the network is as it was made", numbers={"differences": 0})
-    return Verdict(
-        False,
-        f"{'; '.join(plan.lines)}. Repaired in place by: ocifree up --select oci/network",
-        numbers={"differences": len(plan.lines)},
-        evidence=tuple({"to repair": line} for line in plan.lines),
     )
 
 

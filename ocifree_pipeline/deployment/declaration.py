@@ -74,6 +74,11 @@ class Declaration(Section):
         description="Apprise addresses to tell when a run fails or capacity is found, each as a secret reference. "
         "Only addresses of this computer, such as syslog://, may stand here themselves.",
     )
+    drift: Literal["report", "repair"] = Field(
+        "report",
+        description="What follows when something differs from what was made: `report` tells it, `repair` also mends "
+        "what can be mended in place. Machines are never touched by it.",
+    )
     secrets: dict[SecretName, SecretRef] = Field(
         {},
         description="Where secrets are kept, by a name of your own. Wherever a reference is wanted, `secret:NAME` "

@@ -9,6 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 from pydantic import ValidationError
 
 from ocifree_pipeline.deployment.blueprint import Blueprint
@@ -267,15 +272,34 @@ def _checks(instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]) -> I
 
 
 def failing(instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]) -> dict[dg.AssetCheckKey, tuple[str, bool]]:
-    """The checks whose last run found something wrong: what they said, and whether it is only a warning."""
+    """The checks that found something wrong when they were last done: what they said, and whether it only warns.
+
+    One that is being looked at again stands as it was found before.
+    """
     found: dict[dg.AssetCheckKey, tuple[str, bool]] = {}
-    for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys)).items():
+    for key, record in latest_done(instance, keys).items():
         event = record.event.dagster_event if record.event else None
         if record.status.value != "FAILED" or event is None:
             continue
         data = event.asset_check_evaluation_data
         found[key] = (data.description or "it failed", data.severity is dg.AssetCheckSeverity.WARN)
     return found
+
+
+def latest_done(
+    instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]
+) -> dict[dg.AssetCheckKey, AssetCheckExecutionRecord]:
+    storage = instance.event_log_storage
+    done: dict[dg.AssetCheckKey, AssetCheckExecutionRecord] = {}
+    for key, record in storage.get_latest_asset_check_execution_by_key(list(keys)).items():
+        if record.status is AssetCheckExecutionRecordStatus.PLANNED:
+            before = storage.get_asset_check_execution_history(
+                key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+            )
+            done |= {key: before[0]} if before else {}
+        else:
+            done[key] = record
+    return done
 
 
 def _known(instance: dg.DagsterInstance, key: str, kind: type[SomeFacts]) -> SomeFacts | None:

@@ -54,7 +54,7 @@ def test_from_an_empty_tenancy_to_the_foundation_and_again_without_a_change(noth
         "nothing of a paid shape is given, and all A1 of the plan is",
     )
     assert found["oci/network:plan_is_free"][0]
-    assert found["oci/network:drift"] == (True, "the network is as it was made")
+    assert found["oci/network:drift"] == (True, "as it was made")
     network = NetworkFacts.model_validate(nothing.facts("oci/network"))
     assert set(network.subnets) == {"public", "private"}
     assert network.nodes_subnet == "public"
@@ -79,7 +79,7 @@ def test_drift_is_named_and_one_command_repairs_it_in_place(standing: Deployment
     check = _run_check(standing, "oci/network", "drift")
     assert not check.passed
     assert "change vcn lab-vcn: name: renamed -> lab-vcn" in str(check.metadata["summary"].value)
-    assert "ocifree up --select oci/network" in str(check.metadata["summary"].value)
+    assert "ocifree up --select 'oci/network'" in str(check.metadata["summary"].value)
     found = verdicts(standing.materialize("oci/network"))
     assert found["oci/network:drift"][0]
     assert client.get_vcn(network.vcn).data.display_name == "lab-vcn"

@@ -210,7 +210,12 @@ def test_everything_works_and_the_second_run_writes_nothing(lab: Platform) -> No
     result = lab.materialize(*EVERYTHING)
     judged = checks(result)
     # Nobody leads from a public address to this cluster; test_platform_on_oracle.py does.
-    assert judged == {"cilium:cilium_ok": True, "flux:releases_ready": True, "gateway:ingress_reachable": False}
+    drift = {f"{key.rpartition('/')[2]}:drift": True for key in EVERYTHING if key != AGE}
+    assert judged == drift | {
+        "cilium:cilium_ok": True,
+        "flux:releases_ready": True,
+        "gateway:ingress_reachable": False,
+    }
     deployment = lab.deployment
     assert deployment.facts(CILIUM_KEY)["release"] == "1.20.0"
     assert deployment.facts(CILIUM_KEY)["nodes"] == ["lab-ampere-1"]
@@ -350,6 +355,37 @@ def test_another_manager_is_named_and_not_overwritten(lab: Platform) -> None:
     assert (told["error"], told["reaction"]) == ("Conflict", "stop")
     assert told["what"] == "compare Deployment sample/hello: kubectl-scale manages the same fields"
     assert told["why"] == "kubectl-scale has set .spec.replicas"
+
+
+def test_drift_is_found_without_writing_and_told_apart_by_who_may_mend_it(lab: Platform) -> None:
+    lab.materialize(GATEWAY)
+    lab.here.inside(lambda cluster: cluster.api.client.delete("apps/v1/deployments", "sample", "hello"))
+    lab.forget()
+    drift = drift_of(lab, GATEWAY)
+    assert not drift.passed
+    assert "create Deployment sample/hello" in str(drift.description)
+    assert (drift.severity, lab.writes()) == (dg.AssetCheckSeverity.ERROR, [])
+    lab.materialize(GATEWAY)
+    assert drift_of(lab, GATEWAY).passed
+    lab.here.ask(
+        "PATCH",
+        "/apis/apps/v1/namespaces/sample/deployments/hello?fieldManager=kubectl-scale&force=true",
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "hello"}, "spec": {"replicas": 2}},
+        content_type="application/apply-patch+yaml",
+    )
+    drift = drift_of(lab, GATEWAY)
+    assert (drift.passed, drift.severity) == (False, dg.AssetCheckSeverity.WARN), "a person decides"
+    assert "kubectl-scale" in str(drift.description)
+
+
+def drift_of(lab: Platform, asset: str) -> Any:
+    definitions = lab.deployment.definitions
+    selection = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey(asset.split("/")), "drift"))
+    job = dg.define_asset_job("checked", selection=selection)
+    picked = dg.Definitions(assets=definitions.assets, asset_checks=definitions.asset_checks, jobs=[job])
+    result = picked.resolve_job_def("checked").execute_in_process(instance=lab.deployment.instance)
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation
 
 
 @pytest.mark.parametrize("rule", [{"moment": "reset"}, {"moment": "before", "status": 503}, {"moment": "drop"}])
