@@ -69,13 +69,16 @@ def plan(
 def up(
     deployment: DeploymentFile = None,
     select: Selection = "*",
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="ASSET", help="This asset and what hangs on it.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make it so: materialize the graph, or a part of it, and show how it goes."""
-    from ocifree_pipeline.cli.up import bring_up
+    from ocifree_pipeline.cli.up import bring_up, selection_of
 
-    bring_up(deployment, select, yes, as_json)
+    bring_up(deployment, selection_of(select, start), yes, as_json)
 
 
 @app.command()
@@ -98,11 +101,16 @@ def watch(
 
 
 @app.command()
-def verify(deployment: DeploymentFile = None, select: Selection = "*", as_json: Json = False) -> None:
+def verify(
+    deployment: DeploymentFile = None,
+    select: Selection = "*",
+    phase: Annotated[str | None, typer.Option(help="images, oci, proxmox, kubernetes, monitoring or cost.")] = None,
+    as_json: Json = False,
+) -> None:
     """Run the checks against the real thing, changing nothing."""
-    from ocifree_pipeline.cli.verify import verify_checks
+    from ocifree_pipeline.cli.verify import verify_phase
 
-    verify_checks(deployment, select, as_json)
+    verify_phase(deployment, select, phase, as_json)
 
 
 @app.command()
@@ -221,6 +229,66 @@ def talosconfig(
     from ocifree_pipeline.cli.cluster_access import write_talosconfig
 
     write_talosconfig(deployment, output)
+
+
+Machine = Annotated[str, typer.Argument(help="A machine of the plan, e.g. bastion or ampere_1.")]
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def ssh(
+    machine: Machine,
+    command: Annotated[list[str] | None, typer.Argument(help="A command instead of a shell.")] = None,
+    deployment: DeploymentFile = None,
+) -> None:
+    """Log in to a machine, over the bastion where that is the way, with the host key that is on record."""
+    from ocifree_pipeline.cli.machine import open_shell
+
+    open_shell(deployment, machine, command or [])
+
+
+@app.command(hidden=True)
+def way(machine: Machine, deployment: DeploymentFile = None) -> None:
+    """What OpenSSH reaches a machine through."""
+    from ocifree_pipeline.cli.machine import join_way
+
+    join_way(deployment, machine)
+
+
+@app.command()
+def console(machine: Machine, deployment: DeploymentFile = None, as_json: Json = False) -> None:
+    """Show what a machine printed on its serial console, also when nobody can log in."""
+    from ocifree_pipeline.cli.machine import show_console
+
+    show_console(deployment, machine, as_json)
+
+
+@app.command()
+def logs(
+    asset: Annotated[str | None, typer.Argument(help="An asset, e.g. talos/cluster. [default: the whole run]")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="A run id, or its beginning. [default: the newest]")] = None,
+    deployment: DeploymentFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show what was said while an asset was made last, or during a run."""
+    from ocifree_pipeline.cli.logs import show_logs
+
+    show_logs(deployment, asset, run, as_json)
+
+
+@app.command()
+def drift(deployment: DeploymentFile = None, select: Selection = "*", as_json: Json = False) -> None:
+    """Compare what stands with what was made, changing nothing; exits 1 if anything differs."""
+    from ocifree_pipeline.cli.verify import verify_drift
+
+    verify_drift(deployment, select, as_json)
+
+
+@app.command()
+def backup(deployment: DeploymentFile = None, as_json: Json = False) -> None:
+    """Keep a sealed snapshot of etcd now, instead of waiting for the daily one."""
+    from ocifree_pipeline.cli.up import back_up
+
+    back_up(deployment, as_json)
 
 
 secret = typer.Typer(help="Keep secrets in the vault of the deployment.", no_args_is_help=True)

@@ -18,6 +18,7 @@ from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.output import say
 from ocifree_pipeline.cli.plan import show_plan
+from ocifree_pipeline.cli.selection import dagster_selection
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -34,9 +35,24 @@ def bring_up(path: Path | None, select: str, yes: bool, as_json: bool) -> None:
     raise typer.Exit(materialize(select, as_json))
 
 
+def selection_of(select: str, start: str | None) -> str:
+    """`--from talos/cluster` is short for `--select 'talos/cluster+'`."""
+    if start is None:
+        return select
+    if select != "*":
+        raise typer.BadParameter("take either --select or --from: --from is short for --select 'ASSET+'")
+    return f"{start}+"
+
+
+def back_up(path: Path | None, as_json: bool) -> None:
+    blueprint_for(path, json_wanted=as_json)
+    export_declaration(path)
+    raise typer.Exit(materialize("assurance/etcd_backup", as_json))
+
+
 def materialize(select: str, as_json: bool = False) -> Exit:
     """Run `dagster asset materialize` on the selection and tell how it goes."""
-    return drive(["asset", "materialize", "--select", select], "up.log", as_json)
+    return drive(["asset", "materialize", "--select", dagster_selection(select)], "up.log", as_json)
 
 
 def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:

@@ -10,9 +10,32 @@ from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.output import say, say_json, table
+from ocifree_pipeline.cli.selection import dagster_selection
+
+PHASES = {
+    "images": "group:images",
+    "oci": "group:tenancy or group:foundation or group:machines",
+    "proxmox": "group:proxmox",
+    "kubernetes": "group:kubernetes or group:platform",
+    "monitoring": "group:monitoring",
+    "cost": "group:assurance",
+}
 
 
-def verify_checks(path: Path | None, select: str, as_json: bool) -> None:
+def verify_phase(path: Path | None, select: str, phase: str | None, as_json: bool) -> None:
+    if phase is None:
+        return verify_checks(path, select, as_json)
+    if phase not in PHASES:
+        raise typer.BadParameter(f"no phase {phase!r}; there are {', '.join(PHASES)}", param_hint="--phase")
+    return verify_checks(path, PHASES[phase] if select == "*" else f"({PHASES[phase]}) and ({select})", as_json)
+
+
+def verify_drift(path: Path | None, select: str, as_json: bool) -> None:
+    """Only the checks that compare with a plan. A warning is a difference too: a person has to decide on it."""
+    verify_checks(path, select, as_json, only="drift")
+
+
+def verify_checks(path: Path | None, select: str, as_json: bool, only: str | None = None) -> None:
     blueprint_for(path, json_wanted=as_json)
     export_declaration(path)
     ensure_home()
@@ -20,8 +43,14 @@ def verify_checks(path: Path | None, select: str, as_json: bool) -> None:
 
     from ocifree_pipeline.definitions import defs
 
-    assets = dg.AssetSelection.from_string(select)
-    checks = dg.AssetSelection.checks_for_assets(*assets.resolve(defs.resolve_asset_graph()))
+    assets = dg.AssetSelection.from_string(dagster_selection(select))
+    graph = defs.resolve_asset_graph()
+    keys = assets.resolve(graph)
+    wanted = [key for key in graph.asset_check_keys if key.asset_key in keys and (only is None or key.name == only)]
+    if not wanted:
+        typer.echo(f"nothing to check in {select}\n  fix: `ocifree graph` shows what there is", err=True)
+        raise typer.Exit(Exit.NOT_READY)
+    checks = dg.AssetSelection.checks(*wanted)
     job = dg.define_asset_job("verify_selected", selection=checks)
     picked = dg.Definitions(assets=defs.assets, asset_checks=defs.asset_checks, jobs=[job])
     with dg.DagsterInstance.get() as instance:

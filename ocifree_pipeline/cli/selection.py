@@ -1,0 +1,18 @@
+"""What a person types after --select, as Dagster's own syntax."""
+
+from __future__ import annotations
+
+import re
+
+_QUOTED = re.compile(r'("[^"]*")')
+_BARE_KEY = re.compile(r"(?<![\w:/])(\w+(?:/[\w*]+)+)")
+
+
+def dagster_selection(text: str) -> str:
+    """Keys may stand bare: `talos/cluster+` is that asset and all that hangs on it.
+
+    Dagster's parser wants `key:"talos/cluster"+`. A bare key it reads by an older syntax, in which `+` is one step only
+    and which knows no `or`.
+    """
+    parts = _QUOTED.split(text)
+    return "".join(part if part.startswith('"') else _BARE_KEY.sub(r'key:"\1"', part) for part in parts)
