@@ -108,7 +108,11 @@ def running_machine(network: Network) -> str:
 
     def furnish(world: Any) -> str:
         body = {"compartmentId": world.tenancy, "displayName": "machine", "lifecycleState": "RUNNING"}
-        return world.add("instance", body, hidden={"machine": {"phase": "up", "backend": "linux"}}).ocid
+        machine = world.add("instance", body, hidden={"machine": {"phase": "up", "backend": "linux"}})
+        disk = world.add("bootvolume", {"lifecycleState": "AVAILABLE"})
+        held = {"instanceId": machine.ocid, "bootVolumeId": disk.ocid, "lifecycleState": "ATTACHED"}
+        world.add("bootvolumeattachment", held)
+        return machine.ocid
 
     instance = network.sandbox.inside(furnish)
     return network.client.get_vnic(network.vnic(instance=instance)).data.private_ip
