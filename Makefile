@@ -36,13 +36,13 @@ demo: setup
 	@$(BIN)/python -m ocifree_pipeline.cli.app demo
 
 test: setup
-	@$(BIN)/pytest -n 2 -m "not long and not real and not ui"
+	@$(BIN)/pytest -n 2 --dist worksteal -m "not long and not real and not ui"
 
 test-long: setup
-	@$(BIN)/pytest -n 2 -m "long and not real and not ui"
+	@$(BIN)/pytest -n 2 --dist worksteal -m "long and not real and not ui"
 
 test-real: setup
-	@PATH="$$($(BIN)/python tools/build.py --where):$$PATH" $(BIN)/pytest -n 2 -m "real or ui"
+	@PATH="$$($(BIN)/python tools/build.py --where):$$PATH" $(BIN)/pytest -n 2 --dist worksteal -m "real or ui"
 
 tools: setup
 	@$(BIN)/python tools/build.py $(TOOL)

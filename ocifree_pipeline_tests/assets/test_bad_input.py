@@ -193,6 +193,7 @@ def test_one_error_with_what_why_and_fix_and_nothing_half_made(
         assert journal_of("lab").open_intents() == []
 
 
+@pytest.mark.long
 def test_a_domain_without_a1_is_left_out_and_the_storage_is_pinned_at_once(native: WholeGraph) -> None:
     """With one domain left nothing has to be tightened later, so the second run changes nothing at all."""
     from ocifree_pipeline_tests.chaos.crash import counted

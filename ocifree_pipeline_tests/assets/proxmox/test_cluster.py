@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from ocifree_pipeline.sandbox.world import World
 from ocifree_pipeline.systems.secrets.vault import vault_of
 from ocifree_pipeline_tests.assets.conftest import Deployment
@@ -17,6 +19,7 @@ def checks(result: object) -> dict[str, bool]:
     return {one.check_name: one.passed for one in result.get_asset_check_evaluations()}  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 def test_one_cluster_and_one_network_and_the_second_time_nothing_changes(here: Deployment) -> None:
     result = here.materialize(CLUSTER, NETWORK)
     assert checks(result) == {"quorate": True}
