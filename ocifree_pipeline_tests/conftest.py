@@ -9,9 +9,21 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from ocifree_pipeline_tests.real.table import pytest_collection_modifyitems, pytest_terminal_summary
+from ocifree_pipeline_tests.real.table import pytest_collection_modifyitems as carry_programs
+from ocifree_pipeline_tests.real.table import pytest_terminal_summary
 
-__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
+__all__ = ["pytest_terminal_summary"]
+
+LONG_SECONDS = 900
+"""The patience with a rehearsal that does not ask for more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    carry_programs(items)
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG_SECONDS))
+
 
 # A gate judges the change at hand, so it draws the same examples every time. Everywhere else new ones are drawn.
 settings.register_profile("gate", derandomize=True)
