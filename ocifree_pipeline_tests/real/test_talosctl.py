@@ -23,6 +23,7 @@ from ocifree_pipeline.systems.talos.certificates import new_client
 from ocifree_pipeline.systems.talos.talosconfig import talosconfig
 from ocifree_pipeline_tests.real.programs import program
 from ocifree_pipeline_tests.sandbox.talos.lab import KUBERNETES, SETTLED, Lab, Machine, bundle, lab
+from ocifree_pipeline_tests.sandbox.talos.test_health import NETWORK
 from ocifree_pipeline_tests.sandbox.talos_nodes import configuration
 
 pytestmark = [pytest.mark.real("talosctl"), pytest.mark.timeout(300)]
@@ -123,7 +124,7 @@ def test_a_node_is_looked_at(here: Lab, hand: Hand) -> None:
     assert re.search(r"kubelet\s+Running\s+OK", services)
     assert hand.types(machine, "logs", "etcd")
     assert hand.types(machine, "dmesg")
-    assert "NTP SERVER" in hand.types(machine, "time")
+    assert "NTP-SERVER" in hand.types(machine, "time")
 
 
 def test_a_configuration_that_is_the_same_changes_nothing(here: Lab, hand: Hand) -> None:
@@ -142,8 +143,14 @@ def test_a_configuration_that_is_the_same_changes_nothing(here: Lab, hand: Hand)
 
 
 def test_a_cluster_is_healthy_and_says_when_it_is_not(here: Lab, hand: Hand) -> None:
-    machines = here.bootstrapped(3)
-    hand.types(machines[0], "health", "--wait-timeout", "20s")
+    machines = here.control_planes(3, patches=[NETWORK])
+    assert 'service "etcd" not in expected state' in hand.types(machines[0], "health", fails=True)
+    hand.types(machines[0], "bootstrap")
+    here.here.wait(2 * SETTLED)
+    assert "all k8s nodes to report ready: OK" in hand.types(machines[0], "health")
+    everybody = ",".join(one.ip for one in machines)
+    members = hand.types(machines[0], "--nodes", everybody, "etcd", "members")
+    assert all(len(re.findall(rf"^{one.ip} ", members, re.MULTILINE)) == 3 for one in machines)
 
 
 def test_a_node_starts_again_and_comes_back(here: Lab, hand: Hand) -> None:

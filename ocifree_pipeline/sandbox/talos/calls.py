@@ -3,6 +3,7 @@
 import base64
 import io
 import tarfile
+from datetime import datetime
 from typing import Any
 
 import yaml
@@ -33,8 +34,15 @@ def hostname(node: Node, _: list[Any]) -> list[Any]:
 
 def service_list(node: Node, _: list[Any]) -> list[Any]:
     info, health = message("machine.ServiceInfo"), message("machine.ServiceHealth")
+    event = message("machine.ServiceEvent")
+    began = {"seconds": int(datetime.fromisoformat(node.computer.state["since"]).timestamp())}
     services = [
-        info(id=name, state=state, health=health(unknown=healthy is None, healthy=bool(healthy), last_message=said))
+        info(
+            id=name,
+            state=state,
+            events={"events": [event(msg=said or f"Service is {state.lower()}", state=state, ts=began)]},
+            health=health(unknown=healthy is None, healthy=bool(healthy), last_message=said, last_change=began),
+        )
         for name, state, healthy, said in life.services(node)
     ]
     return reply("ServiceList", services=services)

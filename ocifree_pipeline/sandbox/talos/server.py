@@ -14,7 +14,7 @@ from ocifree_pipeline.protocols.talos import METHODS, Method, message
 from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.machines.computer import Computer
-from ocifree_pipeline.sandbox.talos import cluster, roles
+from ocifree_pipeline.sandbox.talos import cluster, passing, roles
 from ocifree_pipeline.sandbox.talos.calls import CALLS
 from ocifree_pipeline.sandbox.talos.node import Node
 from ocifree_pipeline.sandbox.talos.replies import Refusal
@@ -55,14 +55,15 @@ def listen(computer: Computer, listening: socket.socket, context: ssl.SSLContext
 async def _serve(computer: Computer, method: Method, stream: "Stream[Any, Any]") -> None:
     computer.world.settle()
     node = Node(computer.again())
+    held = roles.roles_of(stream.peer.cert() if stream.peer else None)
     name = method.path.rpartition("/")[2]
     struck = instruments.strikes(node.world, SERVICE, name)
     status, requests = 200, []
     try:
-        _let_in(node, name, roles.roles_of(stream.peer.cert() if stream.peer else None))
+        _let_in(node, name, held)
         _strike(struck, "before", "drop")
         requests = [one async for one in _requests(stream, method)]
-        for reply in _answers(node, name, requests):
+        for reply in passing.answers(node, stream.metadata, lambda one: _answers(one, name, requests, held)):
             await stream.send_message(reply)
         _strike(struck, "after", "reset")
     except Refusal as refusal:
@@ -86,8 +87,9 @@ async def _serve(computer: Computer, method: Method, stream: "Stream[Any, Any]")
         cluster.refresh(node.world)
 
 
-def _answers(node: Node, name: str, requests: list[Any]) -> list[Any]:
+def _answers(node: Node, name: str, requests: list[Any], held: frozenset[str]) -> list[Any]:
     """What the call answers; all of it is known when the call has been made."""
+    _let_in(node, name, held)
     call = CALLS.get(name)
     if call is None:
         raise Refusal("UNIMPLEMENTED", f"the sandbox does not play {name}")
