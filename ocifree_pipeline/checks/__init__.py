@@ -19,6 +19,7 @@ from ocifree_pipeline.checks import (
     proxmox_ceph,
     tenancy,
 )
+from ocifree_pipeline.checks.budgets import budget_checks
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.foundation import PARTS
 from ocifree_pipeline.record.definition import Judge, define_check
@@ -115,6 +116,7 @@ def checks(blueprint: Blueprint, keys: frozenset[str]) -> Iterator[dg.AssetCheck
                 yield define_check(
                     blueprint, key, name, _JUDGES.get(f"{pattern}:{name}"), describe=describe, blocking=blocking
                 )
+    yield from budget_checks(blueprint, keys)
 
 
 def _expand(pattern: str, names: dict[str, tuple[str, ...]]) -> list[str]:

@@ -213,6 +213,7 @@ def test_everything_works_and_the_second_run_writes_nothing(lab: Platform) -> No
     drift = {f"{key.rpartition('/')[2]}:drift": True for key in EVERYTHING if key != AGE}
     assert judged == drift | {
         "cilium:cilium_ok": True,
+        "cilium:in_time": True,
         "flux:releases_ready": True,
         "gateway:ingress_reachable": False,
     }

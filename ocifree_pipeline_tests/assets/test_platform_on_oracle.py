@@ -35,6 +35,7 @@ def test_a_stranger_reads_the_words_of_the_sample(native: Deployment) -> None:
     assert {name for name, passed in checks(first).items() if passed} == {
         *(f"{key.rpartition('/')[2]}:drift" for key in PLATFORM if key != "platform/sops_age"),
         "cilium:cilium_ok",
+        "cilium:in_time",
         "flux:releases_ready",
         "gateway:ingress_reachable",
     }
