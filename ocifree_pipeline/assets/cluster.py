@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -48,12 +49,15 @@ def _cluster(step: Step, nodes: Nodes) -> Outcome:
 
     declaration, wanted = step.blueprint.declaration, cluster_of(step)
     before = find_facts(step.instance, step.key, ClusterFacts)
-    _refuse_upgrades(before, wanted.kubernetes_version)
+    _refuse_kubernetes(before, wanted.kubernetes_version)
     timeout = ETCD_SECONDS[step.blueprint.plan.topology]
     lines, versions = [], {}
     for place in nodes.places:
         step.say(f"wait until {place.hostname} lets us in at {place.address}")
         versions[place.hostname] = let_in_or_configured(step, nodes, place)
+    if before is not None:
+        _refuse_talos(versions, wanted.talos_version)
+    for place in nodes.places:
         if talos.follow(nodes, place, kept_configuration(step, place.number)):
             lines.append(f"send {place.hostname} its configuration")
             step.say(lines[-1])
@@ -93,15 +97,29 @@ def _cluster(step: Step, nodes: Nodes) -> Outcome:
     )
 
 
-def _refuse_upgrades(before: ClusterFacts | None, wanted: str) -> None:
+def _refuse_kubernetes(before: ClusterFacts | None, wanted: str) -> None:
     """Another version in the configuration would take the whole control plane there at once, without any gate."""
     if before is None or before.kubernetes_version == wanted:
         return
     raise PreconditionMissing(
         f"the cluster runs Kubernetes {before.kubernetes_version}, and {wanted} is declared",
         why="a new version goes node by node, with a snapshot before it; it does not come with a configuration",
-        fix="`dagster job launch -j upgrade_kubernetes` takes it there, or declare "
+        fix="`ocifree upgrade kubernetes` (job upgrade_kubernetes) takes it there, or declare "
         f"`kubernetes_version: {before.kubernetes_version}` again",
+    )
+
+
+def _refuse_talos(running: Mapping[str, str], wanted: str) -> None:
+    """A configuration for another version may say what the running one does not know, and upgrades nothing."""
+    others = {name: tag.removeprefix("v") for name, tag in running.items() if tag.removeprefix("v") != wanted}
+    if not others:
+        return
+    told = ", ".join(f"{name} runs {version}" for name, version in others.items())
+    raise PreconditionMissing(
+        f"Talos {wanted} is declared, and {told}",
+        why="a new version goes node by node, with a snapshot before it; it does not come with a configuration",
+        fix="`ocifree upgrade talos` (job upgrade_talos) takes it there, or declare "
+        f"`talos_version: {min(others.values())}` again",
     )
 
 

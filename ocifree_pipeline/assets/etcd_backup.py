@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,33 @@ def materialize_backup(step: Step) -> Outcome:
         evidence=[{"backup": one.name, "taken": f"{one.at:%Y-%m-%d %H:%M} UTC"} for one in reversed(kept)],
         look_inside=f"oci os object list --bucket-name {bucket.bucket} --prefix {FOLDER}",
     )
+
+
+def ensure_fresh(step: Step, within: timedelta) -> str:
+    """The name of a backup that is younger than that and lies in the bucket; one is taken if there is none."""
+    from ocifree_pipeline.systems.oci.objects import Place, find_object, objects_under
+    from ocifree_pipeline.systems.oci.session import session_for
+    from ocifree_pipeline.systems.talos import backups
+
+    bucket = step.facts("oci/image_bucket", BucketFacts)
+    session = session_for(step.blueprint.declaration.site)
+    folder = Place(bucket.namespace, bucket.bucket, FOLDER)
+
+    def fresh() -> str | None:
+        kept = backups.backups_in(objects_under(session, folder))
+        return kept[-1].name if kept and now() - kept[-1].at < within else None
+
+    if fresh() is None:
+        step.say("take a snapshot of etcd, seal it and upload it")
+        _take(step, session, folder, now())
+    name = fresh()
+    if name is None or find_object(session, Place(bucket.namespace, bucket.bucket, name)) is None:
+        raise NotVerified(
+            "there is no fresh backup of etcd",
+            why=f"one was taken, and {folder.name} does not hold it",
+            fix="ocifree up --select 'assurance/etcd_backup'",
+        )
+    return name
 
 
 def _take(step: Step, session: Session, folder: Place, moment: datetime) -> None:

@@ -29,7 +29,9 @@ def destroy_job(blueprint: Blueprint) -> dg.JobDefinition:
     def destroy_everything(context: dg.OpExecutionContext) -> None:
         try:
             _require_name(context.op_config["confirm"], blueprint)
-            _require_quiet(context.instance, context.run_id)
+            require_quiet(
+                context.instance, context.run_id, why="it may make what is being removed", again="ocifree destroy"
+            )
             _destroy(context, blueprint)
         except OcifreeError as error:
             raise as_failure(error, "ocifree destroy") from error
@@ -65,7 +67,7 @@ def _require_name(typed: str, blueprint: Blueprint) -> None:
         )
 
 
-def _require_quiet(instance: dg.DagsterInstance, own_run: str) -> None:
+def require_quiet(instance: dg.DagsterInstance, own_run: str, *, why: str, again: str) -> None:
     """A run that makes things at the same time would make them again behind our back."""
     dead = {orphan.run.run_id for orphan in find_orphans(instance)}
     waiting = (*UNFINISHED, dg.DagsterRunStatus.QUEUED)
@@ -77,8 +79,8 @@ def _require_quiet(instance: dg.DagsterInstance, own_run: str) -> None:
     if others:
         raise PreconditionMissing(
             f"another run is under way: {', '.join(others)}",
-            why="it may make what is being removed",
-            fix="wait for it (`ocifree watch`) or end it in `ocifree ui`; then `ocifree destroy` again",
+            why=why,
+            fix=f"wait for it (`ocifree watch`) or end it in `ocifree ui`; then `{again}` again",
         )
 
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
+from ocifree_pipeline.automation import upgrades
 from ocifree_pipeline.automation.destroy import destroy_job
+from ocifree_pipeline.automation.operations import Body, operation_job
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import NotYetBuilt
-from ocifree_pipeline.deployment.unbuilt import missing_for
+from ocifree_pipeline.deployment.unbuilt import is_built, missing_for
+from ocifree_pipeline.record.cluster import CLUSTER
 
 OPERATIONS = {
     "upgrade_talos": "Upgrade Talos one node at a time: snapshot first, health gates between, stop on doubt.",
-    "upgrade_kubernetes": "Upgrade Kubernetes by one minor version, after an etcd snapshot.",
+    "upgrade_kubernetes": "Upgrade Kubernetes by one minor version, snapshot first: control planes, then kubelets.",
     "upgrade_proxmox": "Upgrade Proxmox one node at a time: guests moved away, quorum and Ceph waited for.",
     "restore_drill": "Restore the last etcd snapshot into a fresh cluster and compare the objects.",
 }
+
+
+BODIES: Mapping[str, tuple[Body, str, str, str | None]] = {
+    "upgrade_talos": (upgrades.upgrade_talos, CLUSTER, upgrades.TALOS, upgrades.RISK),
+    "upgrade_kubernetes": (upgrades.upgrade_kubernetes, CLUSTER, upgrades.KUBERNETES, upgrades.RISK),
+}
+"""What each does, the asset that it is about, the command that starts it or goes on, and what has to be agreed to."""
 
 
 def jobs(blueprint: Blueprint) -> list[Any]:
@@ -34,11 +45,18 @@ def jobs(blueprint: Blueprint) -> list[Any]:
         deploy,
         verify,
         destroy_job(blueprint),
-        *(_operation(name, describe) for name, describe in OPERATIONS.items()),
+        *(_operation(blueprint, name, describe) for name, describe in OPERATIONS.items()),
     ]
 
 
-def _operation(name: str, describe: str) -> dg.JobDefinition:
+def _operation(blueprint: Blueprint, name: str, describe: str) -> dg.JobDefinition:
+    if not is_built(f"job:{name}"):
+        return _refusing(name, describe)
+    body, key, again, risk = BODIES[name]
+    return operation_job(blueprint, name, body, key=key, describe=describe, again=again, risk=risk)
+
+
+def _refusing(name: str, describe: str) -> dg.JobDefinition:
     missing = missing_for(f"job:{name}")
 
     @dg.op(name=f"{name}_refuses")

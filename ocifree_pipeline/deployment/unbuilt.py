@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 UNBUILT: Mapping[str, str] = MappingProxyType(
     {
-        "job:upgrade_*": "rolling upgrades",
+        "job:upgrade_proxmox": "rolling upgrades of Proxmox",
         "job:restore_drill": "the restore drill",
     }
 )

@@ -21,6 +21,7 @@ from ocifree_pipeline.record.ways import way_to
 
 if TYPE_CHECKING:
     from ocifree_pipeline.systems.kube.api import Api
+    from ocifree_pipeline.systems.kube.kubeconfig import Credentials
     from ocifree_pipeline.systems.kube.objects import Object
 
 KUBECONFIG = "talos/kubeconfig"
@@ -92,6 +93,23 @@ class GatewayFacts(Facts):
 @contextmanager
 def cluster_api(step: Step) -> Iterator[Api]:
     """The API of the cluster through the first control plane that answers, as the kubeconfig allows."""
+    credentials = _credentials(step)
+    with ExitStack() as stack:
+        yield first_that_answers(step, credentials, stack)
+
+
+@contextmanager
+def node_api(step: Step, number: int) -> Iterator[Api]:
+    """The API server of this very control plane."""
+    from ocifree_pipeline.systems.kube.api import api_at
+    from ocifree_pipeline.systems.ssh.forward import forwarded
+
+    dialer, host = way_to(step, number)
+    with forwarded(dialer, host, API_PORT) as address, api_at(address, _credentials(step)) as api:
+        yield api
+
+
+def _credentials(step: Step) -> Credentials:
     from ocifree_pipeline.systems.kube.kubeconfig import credentials_of
     from ocifree_pipeline.systems.secrets.vault import vault_of
 
@@ -102,9 +120,7 @@ def cluster_api(step: Step) -> Iterator[Api]:
             why=f"{vault.file} does not hold it",
             fix=materialize_command(KUBECONFIG),
         )
-    credentials = credentials_of(vault.get(KUBECONFIG))
-    with ExitStack() as stack:
-        yield first_that_answers(step, credentials, stack)
+    return credentials_of(vault.get(KUBECONFIG))
 
 
 def first_that_answers(step: Step, credentials: Any, stack: ExitStack) -> Api:

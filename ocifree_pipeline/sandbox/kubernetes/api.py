@@ -217,7 +217,7 @@ class Api:
         if path in HEALTH or path.rpartition("/")[0] in HEALTH:
             return Answer(200, text="ok")
         if path == "/version":
-            return Answer(200, _version(self.settings.version))
+            return Answer(200, version_info(self.settings.version))
         if path in {"/api", "/apis"} and discovery.AGGREGATED in call.accept.replace(" ", ""):
             return Answer(200, discovery.aggregated(self.kinds(), core=path == "/api"))
         if path == "/api":
@@ -260,7 +260,7 @@ class Api:
 _BUILTIN = {(one.group, one.version, one.plural): one for one in kinds.BUILTIN}
 
 
-def _version(version: str) -> Tree:
+def version_info(version: str) -> Tree:
     major, minor, _ = version.removeprefix("v").split(".", 2)
     return {
         "major": major,

@@ -77,9 +77,14 @@ class Listening:
             task.exception()
 
 
-async def serve(cluster: Cluster, listening: socket.socket, context: ssl.SSLContext) -> Listening:
+async def serve(
+    cluster: Cluster,
+    listening: socket.socket,
+    context: ssl.SSLContext,
+    version: Callable[[], str] | None = None,
+) -> Listening:
     """Answer for ``cluster`` on a socket that listens already. ``close`` and ``wait_closed`` of the result end it."""
     opened = Listening()
-    transport = Transport(cluster)
+    transport = Transport(cluster, version)
     await opened.open(transport.handler, listening, context, transport.malformed)
     return opened

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -12,6 +12,7 @@ from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.door.http import Disconnected, Handler, Request, Response
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.kubernetes import access, protobuf, statuses, subresources
+from ocifree_pipeline.sandbox.kubernetes.api import version_info
 from ocifree_pipeline.sandbox.kubernetes.calls import (
     ANONYMOUS,
     AUTHENTICATED,
@@ -40,9 +41,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """``cluster`` is found again for every request: a restored world has another."""
+    """``cluster`` is found again for every request: a restored world has another.
+
+    ``version`` is what this API server says to be; control planes may differ while they are upgraded.
+    """
 
     cluster: Cluster
+    version: Callable[[], str] | None = None
 
     def handler(self, certificate: Mapping[str, Any] | None) -> Handler:
         """For one connection, whose client showed that certificate."""
@@ -118,11 +123,16 @@ class Transport:
     def _respond(self, cluster: Cluster, call: Call) -> Response:
         if call.user == ANONYMOUS and not call.path.startswith(("/healthz", "/livez", "/readyz", "/version")):
             raise statuses.unauthorized()
-        answer = cluster.api.answer(call)
+        answer = self._version(call) or cluster.api.answer(call)
         if answer.watch is not None:
             stream = _events(self, cluster, answer.watch)
             return Response(200, {"content-type": JSON, "cache-control": "no-cache, private"}, stream=stream)
         return _of(answer, call)
+
+    def _version(self, call: Call) -> Answer | None:
+        if self.version is None or call.path != "/version" or call.method not in READS:
+            return None
+        return Answer(200, version_info(self.version()))
 
 
 def _spoken_for(cluster: Cluster, request: Request, user: User) -> User:

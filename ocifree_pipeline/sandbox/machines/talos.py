@@ -105,7 +105,8 @@ async def _serve_kubernetes(machine: Computer, listening: socket.socket) -> List
     if made is None or settings is None or configuration is None:
         raise LookupError(f"{node.hostname} has no Kubernetes to answer for")
     names = (node.hostname, *machine.addresses, *configuration.alternative_names, *settings.api_names)
-    return await server.serve(made, listening, certificates.context(*settings.kubernetes_ca, names))
+    context = certificates.context(*settings.kubernetes_ca, names)
+    return await server.serve(made, listening, context, partial(cluster.api_version, machine))
 
 
 async def _serve_gateway(port: int, machine: Computer, listening: socket.socket) -> Listener:

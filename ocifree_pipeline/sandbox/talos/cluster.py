@@ -9,6 +9,7 @@ from typing import Any
 from ocifree_pipeline.sandbox.kubernetes import cluster as kubernetes
 from ocifree_pipeline.sandbox.kubernetes.cluster import Cluster
 from ocifree_pipeline.sandbox.machines import power
+from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.talos import etcd as etcds
 from ocifree_pipeline.sandbox.talos.etcd import Etcd
 from ocifree_pipeline.sandbox.talos.node import Node, nodes, of_key
@@ -41,6 +42,12 @@ def api_of(node: Node) -> Cluster | None:
     if etcd is None or not etcd.state["serves"] or not etcds.runs(node) or not etcds.is_member(node):
         return None
     return kubernetes.find(node.world, etcd.name) if etcd.has_quorum else None
+
+
+def api_version(computer: Computer) -> str:
+    """Of the API server that the configuration of this node names."""
+    settings = Node(computer).settings
+    return (settings.api_server or settings.kubelet) if settings is not None else ""
 
 
 def kubernetes_of(node: Node) -> Cluster | None:

@@ -30,7 +30,7 @@ def machine_configuration(cluster: Cluster, node: Node, bundle: Bundle, patches:
     """The text that the machine takes. `patches` come last, so they have the last word."""
     dialect = many_documents if cluster.talos_minor >= many_documents.SINCE_MINOR else one_document
     documents = patched(dialect.documents(cluster, node, bundle), (*_settings(node), *patches))
-    return SecretStr(_as_yaml(documents))
+    return SecretStr(as_yaml(documents))
 
 
 def log_receiver(url: str) -> tuple[Patch, ...]:
@@ -94,7 +94,7 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def _as_yaml(documents: Iterable[Document]) -> str:
+def as_yaml(documents: Iterable[Document]) -> str:
     return yaml.dump_all(
         (dict(document) for document in documents), Dumper=_Dumper, sort_keys=False, default_flow_style=False, width=200
     )
