@@ -10,6 +10,7 @@ import dagster as dg
 from ocifree_pipeline.automation.hunt import UNFINISHED
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.record.news import failing, latest_done
+from ocifree_pipeline.record.standing import standing
 
 JOB, SENSOR = "drift", "repair_drift"
 CHECK = "drift"
@@ -30,13 +31,23 @@ def drift_job(blueprint: Blueprint, checks: Iterable[dg.AssetChecksDefinition]) 
 
 
 def drift_schedule(blueprint: Blueprint) -> dg.ScheduleDefinition:
-    return dg.ScheduleDefinition(
+    @dg.schedule(
         name="daily_drift",
         job_name=JOB,
         cron_schedule="2 5 * * *",
         description="What somebody changed behind our back is found within a day. It changes nothing.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+    def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        graph = context.repository_def.asset_graph if context.repository_def else None
+        wanted = [key for key in (graph.asset_check_keys if graph else ()) if key.name == CHECK or key.name in BESIDE]
+        made = standing(context.instance, {key.asset_key for key in wanted})
+        checks = sorted((key for key in wanted if key.asset_key in made), key=str)
+        if not checks:
+            return dg.SkipReason("nothing was made yet")
+        return dg.RunRequest(asset_check_keys=checks)
+
+    return daily
 
 
 def repair_drift(blueprint: Blueprint) -> dg.SensorDefinition:

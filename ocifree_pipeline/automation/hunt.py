@@ -33,11 +33,10 @@ from ocifree_pipeline.deployment.hunt import (
     told,
 )
 from ocifree_pipeline.deployment.plan import Machine
-from ocifree_pipeline.record.destroyed import destroyed_since_made
 from ocifree_pipeline.record.facts import find_facts, materialize_command
 from ocifree_pipeline.record.machines import CAPACITY, CapacityFacts, is_claimed, key_of, news_of
+from ocifree_pipeline.record.standing import standing
 from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts, a1_domains
-from ocifree_pipeline.record.watched import is_lost
 
 TICK_SECONDS = 30
 ASK_SECONDS = 20.0
@@ -156,18 +155,8 @@ def in_flight(instance: dg.DagsterInstance, keys: Sequence[str]) -> dg.DagsterRu
 
 
 def _made(instance: dg.DagsterInstance, keys: Sequence[str]) -> set[str]:
-    """Those that have been materialized, and not destroyed since."""
-    records = instance.get_asset_records([dg.AssetKey(key.split("/")) for key in keys])
-    found = {
-        record.asset_entry.asset_key.to_user_string()
-        for record in records
-        if record.asset_entry.last_materialization_record is not None
-    }
-    return {key for key in found if destroyed_since_made(instance, key) is None and not _is_lost(instance, key)}
-
-
-def _is_lost(instance: dg.DagsterInstance, key: str) -> bool:
-    return key.startswith("machines/") and is_lost(instance, key.removeprefix("machines/"))
+    """Those that have been materialized, and neither destroyed nor lost since."""
+    return {key.to_user_string() for key in standing(instance, [dg.AssetKey(key.split("/")) for key in keys])}
 
 
 def _claimed(prey: Prey, instance: dg.DagsterInstance) -> list[str]:

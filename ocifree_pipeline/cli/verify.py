@@ -47,8 +47,14 @@ def verify_checks(path: Path | None, select: str, as_json: bool, only: str | Non
     graph = defs.resolve_asset_graph()
     keys = assets.resolve(graph)
     wanted = [key for key in graph.asset_check_keys if key.asset_key in keys and (only is None or key.name == only)]
+    if only is not None:
+        from ocifree_pipeline.record.standing import standing
+
+        with dg.DagsterInstance.get() as instance:
+            made = standing(instance, {key.asset_key for key in wanted})
+        wanted = [key for key in wanted if key.asset_key in made]
     if not wanted:
-        typer.echo(f"nothing to check in {select}\n  fix: `ocifree graph` shows what there is", err=True)
+        typer.echo(f"nothing to check in {select}\n  fix: `ocifree status` shows what is made", err=True)
         raise typer.Exit(Exit.NOT_READY)
     checks = dg.AssetSelection.checks(*wanted)
     job = dg.define_asset_job("verify_selected", selection=checks)

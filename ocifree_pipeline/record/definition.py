@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import NotYetBuilt, OcifreeError, PreconditionMissing, Reaction, reaction_to
 from ocifree_pipeline.deployment.unbuilt import missing_for
 from ocifree_pipeline.record.facts import SomeFacts, materialize_command, read_facts
+from ocifree_pipeline.record.history import require_own_history
 from ocifree_pipeline.record.outcome import Outcome, Scalar, as_markdown
 
 OWNERS = ["team:ocifree"]
@@ -75,7 +77,7 @@ def define_asset(
     def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         started = time.monotonic()
         try:
-            _require_home()
+            _require_home(blueprint)
             step = Step(blueprint, key, context.instance, context.log.info)
             outcome = run_body(step)
         except OcifreeError as error:
@@ -134,13 +136,15 @@ def _unbuilt(subject: str) -> Callable[[Step], Any]:
     return refuse
 
 
-def _require_home() -> None:
-    if not os.environ.get("DAGSTER_HOME"):
+def _require_home(blueprint: Blueprint) -> None:
+    home = os.environ.get("DAGSTER_HOME")
+    if not home:
         raise PreconditionMissing(
             "DAGSTER_HOME is not set",
             why="without it Dagster keeps this run in a folder that it throws away, and no later run can see it",
             fix='eval "$(ocifree env)", or use `ocifree up`, which sets it',
         )
+    require_own_history(blueprint.declaration.name, Path(home))
 
 
 def _as_dagster(
