@@ -62,6 +62,12 @@ class Client:
         where = path(resource, metadata.get("namespace", ""), metadata["name"], "status")
         self.ask("PUT", where, {}, tree | {"status": status}, JSON)
 
+    def bind(self, namespace: str, pod: str, node: str) -> None:
+        """Nobody may write the node of a pod, not even its scheduler: it is bound once."""
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod}, "target": target}
+        self.ask("POST", path("v1/pods", namespace, pod, "binding"), {}, body, JSON)
+
     def ensure(self, resource: str, body: Tree) -> Tree:
         """The object, created if it is missing."""
         metadata = body["metadata"]

@@ -8,6 +8,7 @@ from ocifree_pipeline.sandbox.kubernetes.statuses import Cause
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree, at
 
 RESOURCE = "customresourcedefinitions.apiextensions.k8s.io"
+APPROVAL = "api-approved.kubernetes.io"
 
 
 def kinds_of(definition: Tree) -> Iterable[Kind]:
@@ -55,6 +56,17 @@ def problems(definition: Tree) -> list[Cause]:
                 "FieldValueInvalid",
                 f'Invalid value: "{definition["metadata"]["name"]}": must be spec.names.plural+"."+spec.group',
                 "metadata.name",
+            )
+        )
+    group = str(spec.get("group") or "")
+    annotations = definition["metadata"].get("annotations") or {}
+    if group.endswith((".k8s.io", ".kubernetes.io")) and APPROVAL not in annotations:
+        causes.append(
+            Cause(
+                "FieldValueRequired",
+                f'Required value: protected groups must have approval annotation "{APPROVAL}", see '
+                "https://github.com/kubernetes/enhancements/pull/1111",
+                f"metadata.annotations[{APPROVAL}]",
             )
         )
     versions = spec.get("versions") or []

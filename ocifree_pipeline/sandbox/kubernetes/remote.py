@@ -9,6 +9,7 @@ is there, do what is to be done, and look again until a look finds nothing new.
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from ocifree_pipeline.sandbox.kubernetes.trees import Tree
 
 SECONDS = 30.0
 SWEEPS = 50
+TRIES = 10
+TOO_MANY = 429
 MANAGER = "sandbox-controllers"
 GROUPS = ("system:serviceaccounts", "system:authenticated")
 
@@ -36,14 +39,19 @@ def over_http(session: requests.Session, base: str) -> Callable[..., Tree]:
 
     def ask(method: str, where: str, query: Mapping[str, str], body: Any, content_type: str, *, user: str = "") -> Tree:
         headers = {"content-type": content_type, "accept": JSON} | ({"impersonate-user": user} if user else {})
-        reply = session.request(
-            method,
-            base + where,
-            params={"fieldManager": MANAGER} | dict(query) if method not in {"GET", "DELETE"} else dict(query),
-            data=None if body is None else json.dumps(body),
-            headers=headers,
-            timeout=SECONDS,
-        )
+        for _ in range(TRIES):
+            reply = session.request(
+                method,
+                base + where,
+                params={"fieldManager": MANAGER} | dict(query) if method not in {"GET", "DELETE"} else dict(query),
+                data=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=SECONDS,
+            )
+            if reply.status_code != TOO_MANY:
+                break
+            # A server also says so while it takes in a kind that is new.
+            time.sleep(float(reply.headers.get("retry-after") or 1))
         try:
             found: Tree = reply.json()
         except ValueError:
@@ -139,7 +147,7 @@ class Remote:
             root = f"/apis/{version}" if "/" in version else f"/api/{version}"
             group, _, bare = version.rpartition("/")
             for one in self.ask("GET", root, {}, None, JSON)["resources"]:
-                if "/" not in one["name"] and "list" in one["verbs"]:
+                if "/" not in one["name"] and {"list", "watch"} <= set(one["verbs"]):
                     yield Kind(group, bare, one["kind"], one["name"], one["namespaced"])
 
     def _everything(self) -> Iterator[tuple[str, Tree]]:

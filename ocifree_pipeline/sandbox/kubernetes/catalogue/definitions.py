@@ -25,6 +25,8 @@ TYPES: dict[str, Tree] = {
     "[string]": {"type": "array", "items": {"type": "string"}},
     "[any]": {"type": "array", "items": OPEN},
 }
+APPROVED: Tree = {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api"}
+"""Kubernetes takes kinds of its own groups from those who show that they were reviewed."""
 CONDITIONS: Tree = {
     "type": "array",
     "items": OPEN | {"properties": {"type": {"type": "string"}}, "required": ["type"]},
@@ -81,7 +83,7 @@ def definition(
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
+        "metadata": {"name": f"{plural}.{group}"} | ({"annotations": APPROVED} if group.endswith(".k8s.io") else {}),
         "spec": {
             "group": group,
             "scope": "Namespaced" if namespaced else "Cluster",

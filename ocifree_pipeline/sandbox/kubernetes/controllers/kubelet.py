@@ -246,10 +246,21 @@ def _running(here: Here, pod: Tree, node: Tree) -> Tree:
         "hostIPs": [{"ip": internal}],
         "podIP": ip,
         "podIPs": [{"ip": ip}],
-        "qosClass": "Burstable",
+        "qosClass": at(pod, "status", "qosClass") or _quality(pod["spec"]),
         "conditions": with_conditions(pod, new, here.stamp),
         "containerStatuses": _containers(pod, {"running": {"startedAt": here.stamp}}, ready=True),
     }
+
+
+def _quality(spec: Tree) -> str:
+    """How well a pod is kept when memory runs short."""
+    given = [one.get("resources") or {} for one in (*spec["containers"], *(spec.get("initContainers") or ()))]
+    if not any(one.get("requests") or one.get("limits") for one in given):
+        return "BestEffort"
+    limits = [one.get("limits") or {} for one in given]
+    sure = all({"cpu", "memory"} <= limit.keys() for limit in limits)
+    asked = [one.get("requests") or limit for one, limit in zip(given, limits, strict=True)]
+    return "Guaranteed" if sure and asked == limits else "Burstable"
 
 
 def _ended(here: Here, pod: Tree, code: int, reason: str, message: str) -> Tree:

@@ -62,7 +62,7 @@ class Scheduler:
                 taken = used.get(place, {})
                 fitting.append((siblings[place], taken.get("cpu", NOTHING), taken.get("pods", NOTHING), place))
         if fitting:
-            here.client.patch(PODS, namespace, name, {"spec": {"nodeName": min(fitting)[-1]}})
+            here.client.bind(namespace, name, min(fitting)[-1])
             pod = here.client.get(PODS, namespace, name) or pod
             said = condition("PodScheduled", True, "", "")
         else:
