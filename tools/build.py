@@ -127,7 +127,7 @@ def go(*words: str, where: Path) -> str:
         check=False,
     )
     if ended.returncode != 0:
-        raise NotBuiltError(f"go {words[0]}: {ended.stderr.strip()[-1500:]}")
+        raise NotBuiltError(f"go {words[0]}: {(ended.stderr.strip() or ended.stdout.strip())[-1500:]}")
     return ended.stdout
 
 

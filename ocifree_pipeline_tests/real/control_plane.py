@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,8 +83,8 @@ class ControlPlane:
 
 
 @contextmanager
-def control_plane(folder: Path) -> Iterator[ControlPlane]:
-    """With the admission that our machine configurations give it."""
+def control_plane(folder: Path, without: Iterable[str] = ()) -> Iterator[ControlPlane]:
+    """With the admission that our machine configurations give it, except for the plugins that it shall be `without`."""
     etcd, apiserver = program("etcd"), program("kube-apiserver")
     plane = ControlPlane(folder, new_authority("ecdsa", datetime.now(UTC), organization="kubernetes"), free_port())
     client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
@@ -94,12 +94,12 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
     etcd_log, log = folder / "etcd.log", folder / "kube-apiserver.log"
     with running(etcd, *keeping, log=etcd_log) as kept:
         until(lambda: _is_healthy(client), kept, etcd_log)
-        with running(apiserver, *_settings(plane, client), log=log) as child, plane.session() as asking:
+        with running(apiserver, *_settings(plane, client, without), log=log) as child, plane.session() as asking:
             until(lambda: _is_ready(asking, plane.port), child, log)
             yield plane
 
 
-def _settings(plane: ControlPlane, etcd: str) -> list[str]:
+def _settings(plane: ControlPlane, etcd: str, without: Iterable[str]) -> list[str]:
     key, pair = ec.generate_private_key(ec.SECP256R1()), plane.authority
     shown = certificates.signed(
         pair.certificate, pair.key, key.public_key(), name="kube-apiserver", names=(NAME, "127.0.0.1")
@@ -132,6 +132,7 @@ def _settings(plane: ControlPlane, etcd: str) -> list[str]:
         f"--service-cluster-ip-range={SERVICES}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
+        f"--disable-admission-plugins={','.join(without)}",
         f"--admission-control-config-file={plane.write('admission.json', json.dumps(admission))}",
         "--allow-privileged=true",
     ]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ocifree_pipeline.deployment.errors import OcifreeError
-from ocifree_pipeline.record.bootstrap import bootstrap_urls
+from ocifree_pipeline.record.bootstrap import bootstrap_urls, cilium_installer
+from ocifree_pipeline.sandbox.kubernetes import cluster as clusters
 from ocifree_pipeline.sandbox.kubernetes.catalogue import addresses, charts
+from ocifree_pipeline.sandbox.kubernetes.remote import Remote, over_http
 from ocifree_pipeline.systems.kube import delivery
 from ocifree_pipeline.systems.kube.api import Api, api_at
 from ocifree_pipeline.systems.kube.kubeconfig import credentials_of
@@ -17,6 +21,8 @@ from ocifree_pipeline.systems.kube.objects import DEFINITION, NAMESPACE, Object,
 from ocifree_pipeline.systems.kube.rendering import render
 from ocifree_pipeline_tests.deployment.telemetry.watched import values
 from ocifree_pipeline_tests.real.control_plane import ControlPlane, control_plane
+from ocifree_pipeline_tests.sandbox.kubernetes.platform import conditions
+from ocifree_pipeline_tests.sandbox.kubernetes.served import NODE
 from ocifree_pipeline_tests.test_manifests import TREES, blueprint, tree
 
 pytestmark = [pytest.mark.real("kube-apiserver"), pytest.mark.timeout(300), pytest.mark.xdist_group("kube-apiserver")]
@@ -101,3 +107,33 @@ def test_what_it_takes_it_could_have_refused(api: Api) -> None:
     wrong = {**service, "spec": {**service["spec"], "prts": []}}
     with pytest.raises(OcifreeError, match="prts"):
         api.rehearse(api.require("v1", "Service"), wrong)
+
+
+def test_the_controllers_of_the_sandbox_work_for_it(tmp_path: Path) -> None:
+    """A node, Talos's manifests, Cilium and Flux, and then every part of the platform until all of it works."""
+    topology, form = "talos-native", "everything"
+    drawn = blueprint(topology, form)
+    state: dict[str, Any] = {
+        "settings": asdict(clusters.Settings()),
+        "machines": {"node-1": {"running": True, "since": "2026-01-01T00:00:00Z"} | clusters.clone_fields(NODE)},
+        "manifests": {"cilium": {"text": cilium_installer(drawn), "url": False, "problem": "", "done": []}},
+        "repositories": {},
+    }
+    for url in bootstrap_urls(drawn).values():
+        state["manifests"][url] = {"text": "", "url": True, "problem": "", "done": []}
+    with control_plane(tmp_path, without=("ServiceAccount",)) as plane, plane.session() as speaking:
+        remote = Remote(over_http(speaking, f"https://127.0.0.1:{plane.port}"), state)
+        remote.converge(("nodes", "node-1"), *(("manifests", name) for name in reversed(state["manifests"])))
+        assert {name: one["problem"] for name, one in state["manifests"].items() if one["problem"]} == {}
+        with api_at(plane.address, credentials_of(plane.kubeconfig())) as api:
+            (node,) = api.list(api.require("v1", "Node"))
+            assert conditions(dict(node))["Ready"] == ("True", "KubeletReady")
+            for part in ("policies", "gateway", "sample", "cilium"):
+                things = tree(topology, form)[part]
+                plan = delivery.plan_for(api, part, things)
+                delivery.apply(api, plan, lambda line: None)
+                remote.converge()
+                states = delivery.states_of(api, things)
+                assert {str(ref): state for ref, state in states.items() if state.verdict != "ready"} == {}
+                assert delivery.plan_for(api, part, things).is_noop
+            assert api.list(api.require("v1", "Pod"), "sample")
