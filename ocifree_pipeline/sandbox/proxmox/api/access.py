@@ -19,6 +19,7 @@ USER_FIELDS: dict[str, Parameter] = {
     "firstname": text(longest=1024),
     "lastname": text(longest=1024),
     "groups": text(many=True),
+    "keys": text(pattern=r"[0-9a-zA-Z!=]{0,4096}"),
 }
 TOKEN_FIELDS: dict[str, Parameter] = {"comment": text(), "expire": whole(0), "privsep": flag()}
 

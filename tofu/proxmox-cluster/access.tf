@@ -1,0 +1,38 @@
+# What proxmox/cluster_access makes by its own calls: a role, a user, a token, and the role for both, on everything.
+
+resource "proxmox_virtual_environment_role" "pipeline" {
+  role_id    = var.role
+  privileges = var.privileges
+}
+
+resource "proxmox_virtual_environment_user" "pipeline" {
+  user_id = var.user
+  comment = "ocifree"
+  enabled = true
+}
+
+resource "proxmox_user_token" "pipeline" {
+  user_id               = proxmox_virtual_environment_user.pipeline.user_id
+  token_name            = var.token
+  privileges_separation = true
+}
+
+resource "proxmox_acl" "user" {
+  path      = "/"
+  user_id   = proxmox_virtual_environment_user.pipeline.user_id
+  role_id   = proxmox_virtual_environment_role.pipeline.role_id
+  propagate = true
+}
+
+resource "proxmox_acl" "token" {
+  path      = "/"
+  token_id  = proxmox_user_token.pipeline.id
+  role_id   = proxmox_virtual_environment_role.pipeline.role_id
+  propagate = true
+}
+
+output "token" {
+  description = "The name and the secret of the token, as an Authorization header has them."
+  value       = proxmox_user_token.pipeline.value
+  sensitive   = true
+}
