@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from ocifree_pipeline.automation import upgrades
+from ocifree_pipeline.automation import restore_drill, upgrades
 from ocifree_pipeline.automation.destroy import destroy_job
 from ocifree_pipeline.automation.operations import Body, operation_job
 from ocifree_pipeline.deployment.blueprint import Blueprint
@@ -19,13 +19,14 @@ OPERATIONS = {
     "upgrade_talos": "Upgrade Talos one node at a time: snapshot first, health gates between, stop on doubt.",
     "upgrade_kubernetes": "Upgrade Kubernetes by one minor version, snapshot first: control planes, then kubelets.",
     "upgrade_proxmox": "Upgrade Proxmox one node at a time: guests moved away, quorum and Ceph waited for.",
-    "restore_drill": "Restore the last etcd snapshot into a fresh cluster and compare the objects.",
+    "restore_drill": "Fetch and open the last backup of etcd, read all keys in it, compare them with the live objects.",
 }
 
 
 BODIES: Mapping[str, tuple[Body, str, str, str | None]] = {
     "upgrade_talos": (upgrades.upgrade_talos, CLUSTER, upgrades.TALOS, upgrades.RISK),
     "upgrade_kubernetes": (upgrades.upgrade_kubernetes, CLUSTER, upgrades.KUBERNETES, upgrades.RISK),
+    "restore_drill": (restore_drill.restore_drill, restore_drill.BACKUP, restore_drill.AGAIN, None),
 }
 """What each does, the asset that it is about, the command that starts it or goes on, and what has to be agreed to."""
 

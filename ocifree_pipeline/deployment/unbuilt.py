@@ -13,7 +13,6 @@ from types import MappingProxyType
 UNBUILT: Mapping[str, str] = MappingProxyType(
     {
         "job:upgrade_proxmox": "rolling upgrades of Proxmox",
-        "job:restore_drill": "the restore drill",
     }
 )
 

@@ -14,7 +14,7 @@ from ocifree_pipeline.systems.talos.etcd_file import keys_in
 from ocifree_pipeline_tests.real.control_plane import _is_healthy
 from ocifree_pipeline_tests.real.programs import free_port, program, running, until
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.real("etcd")
 
 
 def test_the_keys_of_a_real_snapshot_are_read(tmp_path: Path) -> None:

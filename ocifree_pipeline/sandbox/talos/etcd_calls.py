@@ -2,11 +2,10 @@
 
 import base64
 import hashlib
-import json
 from typing import Any
 
 from ocifree_pipeline.protocols.talos import message
-from ocifree_pipeline.sandbox.talos import cluster, etcd, life
+from ocifree_pipeline.sandbox.talos import cluster, etcd, etcd_file, life
 from ocifree_pipeline.sandbox.talos.etcd import Etcd
 from ocifree_pipeline.sandbox.talos.node import Node
 from ocifree_pipeline.sandbox.talos.replies import Call, Refusal, control_plane, data, reply
@@ -104,8 +103,7 @@ def recover(node: Node, requests: list[Any]) -> list[Any]:
 def _dump(node: Node) -> bytes:
     """What lies in etcd, in whole pages."""
     made = cluster.kubernetes_of(node)
-    plain = json.dumps(made.dump() if made is not None else {}).encode()
-    return plain.ljust(-(-len(plain) // PAGE) * PAGE, b" ")
+    return etcd_file.write(made.dump() if made is not None else {})
 
 
 def _read_snapshot(kept: str | None, *, check: bool) -> dict[str, Any]:
@@ -117,10 +115,9 @@ def _read_snapshot(kept: str | None, *, check: bool) -> dict[str, Any]:
     if check and (not whole or hashlib.sha256(plain).digest() != content[len(plain) :]):
         raise Refusal("UNKNOWN", "failed to restore etcd: snapshot missing hash or its hash does not match")
     try:
-        found: dict[str, Any] = json.loads(plain)
+        return etcd_file.read(plain)
     except ValueError:
         raise Refusal("UNKNOWN", "failed to restore etcd: it is not a snapshot of this sandbox") from None
-    return found
 
 
 CALLS: dict[str, Call] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -229,6 +230,16 @@ def find_object(session: Session, place: Place) -> Stored | None:
                 return None
             raise
     return Stored(place, int(found.headers["content-length"]), found.headers.get(f"opc-meta-{DIGEST}", ""))
+
+
+def fetch_object(session: Session, place: Place, file: Path) -> None:
+    """Into a new file that only its owner reads."""
+    with told(f"fetch {place}"):
+        found = _client(session).get_object(place.namespace, place.bucket, place.name, retry_strategy=reading())
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as target:
+            for block in found.data.raw.stream(1 << 20, decode_content=False):
+                target.write(block)
 
 
 def objects_under(session: Session, place: Place) -> list[str]:

@@ -82,5 +82,30 @@ def seal(plain: Path, sealed: Path, recipient: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def unseal(sealed: Path, plain: Path, name: str, identity: Path) -> int:
+    """Open a backup with the key of the vault, as after a loss; the size of what is in it, which is whole."""
+    import pyrage
+
+    with sealed.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not name.endswith(f"-{digest[:12]}.etcd.age"):
+        raise _unusable(name, f"its content has the digest {digest[:12]}, and its name tells of another")
+    plain.touch(0o600, exist_ok=False)
+    try:
+        key = pyrage.x25519.Identity.from_str(identity.read_text("utf-8").strip())
+        pyrage.decrypt_file(str(sealed), str(plain), [key])
+    except pyrage.DecryptError:
+        raise _unusable(name, f"the key {identity} does not open it: it was sealed for another") from None
+    return require_whole(plain)
+
+
+def _unusable(name: str, why: str) -> NotVerified:
+    return NotVerified(
+        f"the backup {name} is of no use",
+        why=why,
+        fix="`ocifree up --select 'assurance/etcd_backup'` takes another when it is due; look for who changed this one",
+    )
+
+
 def _broken(why: str) -> NotVerified:
     return NotVerified("the snapshot of etcd is not whole", why=why, fix="try again; the way there may have broken")
