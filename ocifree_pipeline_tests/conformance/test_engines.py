@@ -183,15 +183,15 @@ def test_a_smaller_declaration_is_refused_and_drift_repaired(accounts: tuple[Acc
 
 
 def test_a_refusal_of_oracle_is_the_same_error_from_both(accounts: tuple[Account, Account]) -> None:
-    kinds = []
+    errors = []
     for account, foundation in zip(accounts, (accounts[0].native(), accounts[1].opentofu()), strict=True):
         from ocifree_pipeline.sandbox.oracle import limits
 
         account.tenancy.sandbox.inside(lambda world: limits.override(world, "vcn-count", 0))
         with pytest.raises(OcifreeError) as caught:
             account.make(foundation)
-        kinds.append(type(caught.value))
-    assert kinds[0] is kinds[1]
+        errors.append(caught.value)
+    assert type(errors[0]) is type(errors[1]), [str(one) for one in errors]
 
 
 def _assert_nothing_left_to_do(account: Account) -> None:
