@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ocifree_pipeline.cli import sandbox
+from ocifree_pipeline.cli.layers import Layer
 
 app = typer.Typer(
     name="ocifree",
@@ -154,6 +155,22 @@ def idle(deployment: DeploymentFile = None, as_json: Json = False) -> None:
     from ocifree_pipeline.cli.idle import show_idle
 
     show_idle(deployment, as_json)
+
+
+@app.command()
+def upgrade(
+    layer: Annotated[Layer, typer.Argument(help="What goes to the version that is declared.")],
+    deployment: DeploymentFile = None,
+    yes: Annotated[
+        str | None,
+        typer.Option("--yes", "-y", metavar="NAME", help="The name of the deployment, instead of typing it."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Upgrade one node at a time, after a snapshot, with a look at everything in between; stops on doubt."""
+    from ocifree_pipeline.cli.upgrade import upgrade_layer
+
+    upgrade_layer(layer, deployment, yes, as_json)
 
 
 @app.command()

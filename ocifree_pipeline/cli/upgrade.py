@@ -1,0 +1,40 @@
+"""ocifree upgrade: say what it means, have the name of the deployment typed, and watch the job that does it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
+from ocifree_pipeline.cli.home import ensure_home
+from ocifree_pipeline.cli.layers import Layer
+from ocifree_pipeline.cli.output import fail, say
+from ocifree_pipeline.cli.up import drive
+from ocifree_pipeline.deployment.errors import NeedsConfirmation
+
+
+def upgrade_layer(layer: Layer, path: Path | None, yes: str | None, as_json: bool) -> None:
+    blueprint = blueprint_for(path, json_wanted=as_json)
+    export_declaration(path)
+    home = ensure_home()
+    from ocifree_pipeline.automation.operations import op_of
+
+    deployment, job, again = blueprint.declaration.name, f"upgrade_{layer}", f"ocifree upgrade {layer}"
+    if yes is None:
+        say(f"{layer}: one node at a time restarts, after a look at all of them; it stops on the first doubt.")
+        try:
+            yes = typer.prompt(f"Type the name of the deployment ({deployment}) to begin", default="")
+        except typer.Abort:
+            yes = ""
+    if yes != deployment:
+        error = NeedsConfirmation(
+            "nothing was upgraded: the name of the deployment was not typed",
+            why=f"{yes!r} was given" if yes else "nothing was typed",
+            fix=f"{again}, and type {deployment}; in scripts: {again} --yes {deployment}",
+        )
+        raise fail(error, as_json=as_json)
+    config = home / f"{job}.yaml"
+    config.write_text(json.dumps({"ops": {op_of(job): {"config": {"confirm": deployment}}}}))
+    raise typer.Exit(drive(["job", "execute", "--job", job, "--config", str(config)], f"{job}.log", as_json))
