@@ -237,3 +237,23 @@ def test_nothing_is_done_when_nothing_is_to_do(here: Served) -> None:
     before = here.inside(lambda cluster: cluster.store.revision)
     here.inside(lambda cluster: cluster.runner.wake_all())
     assert here.inside(lambda cluster: cluster.store.revision) == before
+
+
+@pytest.mark.parametrize(
+    ("resources", "quality"),
+    [
+        ({}, "BestEffort"),
+        ({"requests": {"cpu": "10m"}}, "Burstable"),
+        ({"limits": {"cpu": "10m", "memory": "8Mi"}}, "Guaranteed"),
+        ({"limits": {"cpu": "10m", "memory": "8Mi"}, "requests": {"cpu": "5m", "memory": "8Mi"}}, "Burstable"),
+        ({"limits": {"memory": "8Mi"}, "requests": {"memory": "8Mi"}}, "Burstable"),
+    ],
+)
+def test_how_well_a_pod_is_kept_follows_from_what_it_asks(here: Served, resources: Any, quality: str) -> None:
+    stand_up(here)
+    body = deployment("kept")
+    body["spec"]["template"]["spec"]["containers"][0]["resources"] = resources
+    here.ask("POST", DEPLOYMENTS, body)
+    (pod,) = pods(here, app="kept")
+    assert pod["status"]["qosClass"] == quality
+    here.ask("DELETE", f"{DEPLOYMENTS}/kept")

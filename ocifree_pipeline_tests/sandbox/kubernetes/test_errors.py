@@ -372,3 +372,13 @@ def test_what_is_not_played_says_so(here: Served) -> None:
     reply = here.ask("POST", "/api/v1/namespaces/default/pods/silent/exec", {})
     assert reply.status_code == 501
     assert reply.json()["message"] == "the sandbox does not play pods/exec"
+
+
+def test_a_kind_of_kubernetes_own_groups_shows_its_approval(here: Served) -> None:
+    body = widgets("Gadget")
+    body["metadata"]["name"], body["spec"]["group"] = "gadgets.more.k8s.io", "more.k8s.io"
+    refused = here.ask("POST", DEFINITIONS, body)
+    assert refused.status_code == 422
+    assert "protected groups must have approval annotation" in refused.json()["message"]
+    body["metadata"]["annotations"] = {"api-approved.kubernetes.io": "https://example.com/review"}
+    assert here.ask("POST", DEFINITIONS, body).status_code == 201
