@@ -127,6 +127,16 @@ def accounts(tmp_path: Path, program: Program) -> Iterator[tuple[Account, Accoun
         )
 
 
+def test_the_module_is_valid_and_its_own_tests_pass(program: Program, tmp_path: Path) -> None:
+    folder = tmp_path / "module"
+    shutil.copytree(module_folder(), folder)
+    for words in (["init", "-input=false"], ["validate"], ["test"]):
+        said: list[str] = []
+        environ = {**os.environ, "CHECKPOINT_DISABLE": "1"}
+        ended = run([program.path, *words, "-no-color"], folder=folder, environ=environ, hear=said.append)
+        assert ended.code == 0, "\n".join([*said, *ended.last_words])
+
+
 def test_both_engines_make_the_same_of_a_fresh_tenancy(accounts: tuple[Account, Account]) -> None:
     one, two = accounts
     by_native, by_opentofu = one.make(one.native()), two.make(two.opentofu())
