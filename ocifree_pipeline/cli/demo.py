@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import typer
 import yaml
 
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
-from ocifree_pipeline.cli.output import say, table
+from ocifree_pipeline.cli.output import say
 from ocifree_pipeline.cli.plan import show_plan
 from ocifree_pipeline.cli.up import materialize
 from ocifree_pipeline.deployment.allowances import Resource, allowance
@@ -19,7 +18,6 @@ from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.examples import example
 
 if TYPE_CHECKING:
-    from ocifree_pipeline.cli.graph import Node
     from ocifree_pipeline.sandbox.process import Running
 
 HOURS_A_MONTH = 750
@@ -50,21 +48,8 @@ def run_demo(topology: str) -> None:
     os.environ.update(running.environment())
     os.environ.update(_tokens_of(running))
     try:
-        nodes = lineage()
-        built = _with_everything_before_them(nodes)
-        code = materialize(" or ".join(f'key:"{key}"' for key in built))
-        waiting: dict[str, list[str]] = {}
-        for key, node in nodes.items():
-            if node.missing:
-                waiting.setdefault(node.missing, []).append(key)
-        say()
-        say(f"Asked for: the {len(built)} of {len(nodes)} assets that hang on nothing unbuilt.", style="bold")
-        if waiting:
-            table(
-                ["not built yet", "assets"],
-                [[missing, _short(keys)] for missing, keys in waiting.items()],
-                title="What is not built says so when asked for; nothing pretends:",
-            )
+        made_here = [key for key, node in lineage().items() if not node.observed_only]
+        code = materialize(" or ".join(f'key:"{key}"' for key in made_here))
         say()
         say("Look at it, with the sandbox up again:")
         say(f"  export DAGSTER_HOME={folder / 'dagster'} OCIFREE_DEPLOYMENT={declaration}")
@@ -133,17 +118,3 @@ def tenancy_for(blueprint: Blueprint) -> dict[str, object]:
         "free_ocpu_hours": ocpus * HOURS_A_MONTH,
         "free_memory_gb_hours": memory * HOURS_A_MONTH,
     }
-
-
-def _with_everything_before_them(nodes: Mapping[str, Node]) -> list[str]:
-    """The assets that are built and hang on nothing that is not."""
-    found: list[str] = []
-    for key, node in nodes.items():
-        before = [dep for dep in node.deps if not nodes[dep].observed_only]
-        if not node.missing and not node.observed_only and all(dep in found for dep in before):
-            found.append(key)
-    return found
-
-
-def _short(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
