@@ -158,3 +158,10 @@ def test_a_node_starts_again_and_comes_back(here: Lab, hand: Hand) -> None:
     hand.types(machine, "reboot", "--wait=false")
     here.here.wait(SETTLED)
     assert re.search(r"etcd\s+Running\s+OK", hand.types(machine, "services"))
+
+
+def test_a_snapshot_of_etcd_is_one_that_talosctl_can_read(here: Lab, hand: Hand) -> None:
+    (machine,) = here.bootstrapped()
+    said = hand.types(machine, "etcd", "snapshot", str(hand.folder / "etcd.db"))
+    assert "snapshot info: hash" in said
+    assert (hand.folder / "etcd.db").stat().st_size > 0

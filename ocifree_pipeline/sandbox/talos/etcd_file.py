@@ -12,6 +12,7 @@ PAGE = 4096
 BRANCH, LEAF, META, FREE, BUCKET = 0x01, 0x02, 0x04, 0x10, 0x01
 MAGIC, FORMAT = 0xED0CDAED, 2
 WHOLE = b"sandbox"
+STORAGE_VERSION = b"3.6.0"
 OWN_NAMES = {"nodes": "minions", "services": "services/specs", "endpoints": "services/endpoints"}
 UNDER_THEIR_GROUP = frozenset({"apiextensions.k8s.io", "apiregistration.k8s.io", "gateway.networking.k8s.io"})
 """Groups of Kubernetes itself leave theirs out, and so do not those that came with definitions."""
@@ -24,8 +25,15 @@ def write(dump: dict[str, Any]) -> bytes:
     pages: list[bytes] = []
     first = 4
     key_root = _tree(revisions, pages, first)
+    about = [
+        (0, b"consistent_index", struct.pack(">Q", len(revisions) + 1)),
+        (0, b"storageVersion", STORAGE_VERSION),
+        (0, b"term", struct.pack(">Q", 2)),
+    ]
+    meta_root = _tree(about, pages, first)
     whole_root = _tree([(0, WHOLE, json.dumps(dump).encode())], pages, first)
-    buckets = [(BUCKET, name, struct.pack("<QQ", root, 0)) for name, root in ((b"key", key_root), (WHOLE, whole_root))]
+    roots = ((b"key", key_root), (b"meta", meta_root), (WHOLE, whole_root))
+    buckets = [(BUCKET, name, struct.pack("<QQ", root, 0)) for name, root in roots]
     used = first + sum(len(one) // PAGE for one in pages)
     heads = [_head(number, used) for number in (0, 1)]
     return b"".join([*heads, _page(2, FREE, 0, b""), _leaf(3, buckets), *pages])
