@@ -16,8 +16,13 @@ from ocifree_pipeline.deployment.examples import example
 @pytest.fixture
 def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("ocifree_pipeline.cli.upgrade.drive", lambda words, log, as_json: ran.append(words) or Exit.OK)
     ran.clear()
+
+    def drive(words: list[str], log: str, as_json: bool) -> Exit:
+        ran.append(words)
+        return Exit.OK
+
+    monkeypatch.setattr("ocifree_pipeline.cli.upgrade.drive", drive)
     file = tmp_path / "deployment.yaml"
     file.write_text(example("talos-native"))
     return file
