@@ -2,6 +2,7 @@
 # make test   set everything up and run the tests
 # make ui     the Dagster UI on http://127.0.0.1:3000
 # make test-long   the rehearsals: a death at every call, demos from nothing to SSH
+# make test-exhaustive   every death and every fault one by one; the gate runs a selection
 # make test-real   the tests that need other programs; says what was proved with each, what it skips and why
 # make tools   build those programs with Go (TOOL=name for one), outside of this folder
 PYTHON ?= python3
@@ -13,7 +14,7 @@ SHELL := /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo test test-long test-real tools ui lint types fmt bench lock clean help
+.PHONY: setup demo test test-long test-exhaustive test-real tools ui lint types fmt bench lock clean help
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -36,10 +37,13 @@ demo: setup
 	@$(BIN)/python -m ocifree_pipeline.cli.app demo
 
 test: setup
-	@$(BIN)/pytest -n 2 --dist worksteal -m "not long and not real and not ui"
+	@$(BIN)/pytest -n 2 --dist worksteal -m "not long and not exhaustive and not real and not ui"
 
 test-long: setup
-	@$(BIN)/pytest -n 2 --dist worksteal -m "long and not real and not ui"
+	@$(BIN)/pytest -n 2 --dist worksteal -m "long and not exhaustive and not real and not ui"
+
+test-exhaustive: setup
+	@$(BIN)/pytest -n 2 --dist worksteal -m exhaustive
 
 test-real: setup
 	@PATH="$$($(BIN)/python tools/build.py --where):$$PATH" $(BIN)/pytest -n 2 --dist worksteal -m "real or ui"

@@ -35,7 +35,7 @@ def test_the_matrix_knows_every_call_and_every_fault(native: WholeGraph) -> None
     assert {"CreateQuota", "CreateVcn", "PutObject", "CreateImage", "LaunchInstance"} <= {c.operation for c in known}
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("topology", ["talos-native", "proxmox-ceph"])
 def test_every_fault_at_every_call(topology: str, tmp_path_factory: pytest.TempPathFactory) -> None:

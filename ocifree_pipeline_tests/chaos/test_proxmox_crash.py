@@ -110,10 +110,12 @@ def die_everywhere(start: Standing, folder: Path, bodies: Bodies, *, at_least: i
                 assert again.done == [], f"a third run changed something, {where}"
 
 
+@pytest.mark.exhaustive
 def test_one_cluster_whenever_the_process_dies(machines: Standing, tmp_path: Path) -> None:
     die_everywhere(machines, tmp_path, CLUSTER, at_least=30)
 
 
+@pytest.mark.exhaustive
 def test_one_guest_whenever_the_process_dies(formed: Standing, tmp_path: Path) -> None:
     die_everywhere(formed, tmp_path, GUEST, at_least=6)
 

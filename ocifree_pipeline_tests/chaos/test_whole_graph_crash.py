@@ -18,6 +18,7 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield made
 
 
+@pytest.mark.exhaustive
 def test_the_same_end_whenever_the_process_dies(graph: WholeGraph) -> None:
     rows = list(deaths(graph))
     print("\n".join(table(rows)))
