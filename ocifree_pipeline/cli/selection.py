@@ -16,3 +16,18 @@ def dagster_selection(text: str) -> str:
     """
     parts = _QUOTED.split(text)
     return "".join(part if part.startswith('"') else _BARE_KEY.sub(r'key:"\1"', part) for part in parts)
+
+
+def what_is_wrong(selection: str) -> str | None:
+    """Why this selection cannot be made. Dagster takes one that matches nothing for one that matches everything."""
+    if selection == "*":
+        return None
+    import dagster as dg
+
+    from ocifree_pipeline.definitions import defs
+
+    try:
+        found = dg.AssetSelection.from_string(selection).resolve(defs.resolve_asset_graph())
+    except dg.DagsterError as error:
+        return str(error).splitlines()[0]
+    return None if found else f"no asset is selected by {selection}"

@@ -18,7 +18,7 @@ from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.output import say
 from ocifree_pipeline.cli.plan import show_plan
-from ocifree_pipeline.cli.selection import dagster_selection
+from ocifree_pipeline.cli.selection import dagster_selection, what_is_wrong
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -52,7 +52,12 @@ def back_up(path: Path | None, as_json: bool) -> None:
 
 def materialize(select: str, as_json: bool = False) -> Exit:
     """Run `dagster asset materialize` on the selection and tell how it goes."""
-    return drive(["asset", "materialize", "--select", dagster_selection(select)], "up.log", as_json)
+    selection = dagster_selection(select)
+    wrong = what_is_wrong(selection)
+    if wrong is not None:
+        typer.echo(f"the run did not start: {wrong}\n  fix: `ocifree graph` shows the assets", err=True)
+        return Exit.FAILED
+    return drive(["asset", "materialize", "--select", selection], "up.log", as_json)
 
 
 def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:

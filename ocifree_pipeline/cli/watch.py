@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import typer
 
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import say, say_json
+from ocifree_pipeline.cli.output import on_terminal, say, say_json
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -49,13 +50,20 @@ def tell(instance: dg.DagsterInstance, run_id: str, as_json: bool) -> Exit:
     """Print the run until it ends; the exit code says how it ended."""
     import dagster as dg
 
+    from ocifree_pipeline.cli.progress import Progress, drawn
     from ocifree_pipeline.record.happenings import happenings
 
     seen: list[Happening] = []
-    for happening in happenings(instance, run_id):
-        seen.append(happening)
-        if not as_json:
-            _line(happening)
+    live = on_terminal() and not as_json
+    progress = Progress()
+    with drawn(progress) if live else nullcontext():
+        for happening in happenings(instance, run_id, talk=live):
+            progress.note(happening)
+            if live and "/" in happening.subject and happening.kind in {"started", "said"}:
+                continue  # shown while it lasts; the work of a job is told line by line
+            seen.append(happening)
+            if not as_json:
+                _line(happening)
     ended = instance.get_run_by_id(run_id)
     status = ended.status.value if ended else "GONE"
     if as_json:

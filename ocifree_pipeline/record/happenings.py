@@ -28,9 +28,9 @@ class Happening:
 
 
 def happenings(
-    instance: dg.DagsterInstance, run_id: str, *, pause: Callable[[float], None] = time.sleep
+    instance: dg.DagsterInstance, run_id: str, *, pause: Callable[[float], None] = time.sleep, talk: bool = False
 ) -> Iterator[Happening]:
-    """Everything that happened and happens in the run, until it has ended."""
+    """Everything that happened and happens in the run, until it has ended; with `talk` also what assets say."""
     cursor: str | None = None
     names: dict[str, str] = {}
     while True:
@@ -41,7 +41,7 @@ def happenings(
             cursor = connection.cursor
             for record in connection.records:
                 _learn(names, record.event_log_entry.dagster_event)
-                found = _happening(record.event_log_entry, names)
+                found = _happening(record.event_log_entry, names, talk)
                 if found:
                     yield found
             if not connection.has_more:
@@ -62,13 +62,14 @@ def _learn(names: dict[str, str], event: dg.DagsterEvent | None) -> None:
         names.setdefault(event.step_key, f"{planned.asset_key.to_user_string()}:{planned.check_name}")
 
 
-def _happening(entry: dg.EventLogEntry, names: dict[str, str]) -> Happening | None:
+def _happening(entry: dg.EventLogEntry, names: dict[str, str], talk: bool) -> Happening | None:
     event = entry.dagster_event
     if event is None:
         # An asset sums itself up when it is made; work that makes none has only what it says on its way.
-        if entry.step_key is None or entry.step_key in names or int(entry.level) < logging.INFO:
+        step = entry.step_key
+        if step is None or int(entry.level) < logging.INFO or (step in names and not talk):
             return None
-        return Happening("said", entry.step_key, entry.user_message, entry.timestamp)
+        return Happening("said", names.get(step, step), entry.user_message, entry.timestamp)
     subject = names.get(event.step_key or "", event.step_key or "")
     if event.event_type is dg.DagsterEventType.STEP_START and ":" not in subject:
         return Happening("started", subject, "", entry.timestamp)

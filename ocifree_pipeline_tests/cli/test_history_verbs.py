@@ -82,10 +82,12 @@ def test_what_is_not_built_exits_5(here: Ocifree, monkeypatch: pytest.MonkeyPatc
     assert "test/colour is not built yet" in watched.stdout
 
 
-def test_a_bad_selection_says_so_at_once(dagster_home: Path, tmp_path: Path) -> None:
-    up = run("up", "--yes", "--select", "no/such", home=dagster_home, cwd=tmp_path)
-    assert up.returncode == Exit.FAILED
-    assert "the run did not start" in up.stderr
+@pytest.mark.filterwarnings("ignore:.*include_sources")
+@pytest.mark.parametrize("selection", ["no/such", "no/such+", "group:nosuch", "nosuch", "what is this("])
+def test_a_bad_selection_says_so_at_once_and_never_selects_everything(selection: str, here: Ocifree) -> None:
+    up = here("up", "--yes", "--select", selection)
+    assert up.exit_code == Exit.FAILED
+    assert "the run did not start" in up.output
 
 
 def test_watch_without_a_run_names_the_command_that_makes_one(here: Ocifree) -> None:
