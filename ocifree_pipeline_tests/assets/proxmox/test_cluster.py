@@ -22,7 +22,7 @@ def checks(result: object) -> dict[str, bool]:
 @pytest.mark.long
 def test_one_cluster_and_one_network_and_the_second_time_nothing_changes(here: Deployment) -> None:
     result = here.materialize(CLUSTER, NETWORK)
-    assert checks(result) == {"quorate": True}
+    assert checks(result) == {"quorate": True, "drift": True}
     facts, network = here.facts(CLUSTER), here.facts(NETWORK)
     assert [node["name"] for node in facts["nodes"]] == ["lab-ampere-1", "lab-ampere-2", "lab-ampere-3"]
     assert network["gateways"] == {
@@ -34,7 +34,7 @@ def test_one_cluster_and_one_network_and_the_second_time_nothing_changes(here: D
     with changes() as done:
         again = here.materialize(CLUSTER, NETWORK)
     assert done.done == []
-    assert checks(again) == {"quorate": True}
+    assert checks(again) == {"quorate": True, "drift": True}
     assert [here.metadata(key)["plan"] for key in (CLUSTER, NETWORK)] == ["nothing to do"] * 2
     assert (here.facts(CLUSTER), here.facts(NETWORK)) == (facts, network)
     no_secret_is_left(here)
