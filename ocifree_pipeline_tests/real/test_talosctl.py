@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,11 +17,13 @@ from pydantic import SecretStr
 
 from ocifree_pipeline.systems.kube.api import api_at
 from ocifree_pipeline.systems.kube.kubeconfig import credentials_of
+from ocifree_pipeline.systems.secrets.vault import vault_of
 from ocifree_pipeline.systems.ssh.dialer import Dialer
 from ocifree_pipeline.systems.ssh.forward import forwarded
 from ocifree_pipeline.systems.ssh.host_keys import HostKeys
 from ocifree_pipeline.systems.talos.certificates import new_client
 from ocifree_pipeline.systems.talos.talosconfig import talosconfig
+from ocifree_pipeline_tests.assets.test_kubernetes import blueprint, deployment
 from ocifree_pipeline_tests.real.programs import program
 from ocifree_pipeline_tests.sandbox.talos.lab import KUBERNETES, SETTLED, Lab, Machine, bundle, lab
 from ocifree_pipeline_tests.sandbox.talos.test_health import NETWORK
@@ -65,6 +68,9 @@ class Hand:
     def types_to_a_stranger(self, machine: Machine, *words: str, fails: bool = False) -> str:
         with self._near(machine) as (host, port):
             return self._said(*words, "--insecure", "--nodes", f"{host}:{port}", fails=fails)
+
+    def judges(self, *words: str) -> str:
+        return self._said(*words, fails=False)
 
     @contextmanager
     def _near(self, machine: Machine) -> Iterator[tuple[str, int]]:
@@ -165,3 +171,27 @@ def test_a_snapshot_of_etcd_is_one_that_talosctl_can_read(here: Lab, hand: Hand)
     said = hand.types(machine, "etcd", "snapshot", str(hand.folder / "etcd.db"))
     assert "snapshot info: hash" in said
     assert (hand.folder / "etcd.db").stat().st_size > 0
+
+
+@pytest.mark.parametrize("topology", ["talos-native", "proxmox-ceph"])
+@pytest.mark.parametrize(
+    "declared", [{}, {"gateway": {"enabled": False}, "flux": {"enabled": False}}], ids=["example", "nothing"]
+)
+def test_what_the_assets_write_is_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hand: Hand, topology: str, declared: dict[str, Any]
+) -> None:
+    """With everything that is patched in: the manifests of the first minute, and where logs go."""
+    program("talosctl")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    with deployment(blueprint(topology, **declared)) as made:
+        plan = made.blueprint.plan
+        count = len(plan.ampere if topology == "talos-native" else plan.guests)
+        keys = [f"talos/machine_config_{number}" for number in range(1, count + 1)]
+        made.materialize("talos/secrets", *keys)
+        kept = vault_of(made.blueprint.declaration.name)
+        for key in keys:
+            file = tmp_path / "machine.yaml"
+            file.touch(0o600)
+            file.write_text(kept.get(key).get_secret_value())
+            for mode in ("cloud", "metal"):
+                assert "is valid" in hand.judges("validate", "--strict", "--config", str(file), "--mode", mode)
