@@ -84,9 +84,13 @@ def test_every_message_is_explained() -> None:
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    pages = {path.name for path in DOCS.glob("*.md")}
-    assert {name for name in pages if f"docs/{name}" not in text} == set()
+    reached, new = set(), {ROOT / "README.md"}
+    while new:
+        page = new.pop()
+        reached.add(page)
+        linked = {(page.parent / name).resolve() for name in re.findall(r"\]\(([^)#:]+\.md)", page.read_text("utf-8"))}
+        new |= linked - reached
+    assert {path.resolve() for path in DOCS.glob("*.md")} - reached == set()
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)

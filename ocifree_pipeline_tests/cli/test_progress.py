@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ocifree_pipeline.cli.progress import Progress
 from ocifree_pipeline.deployment.examples import example_path
 from ocifree_pipeline.record.happenings import Happening
@@ -44,6 +46,7 @@ def test_what_ends_leaves_and_what_never_began_is_not_shown() -> None:
     assert found.done == 0
 
 
+@pytest.mark.long
 def test_a_terminal_gets_it_and_ends_with_the_same_words(dagster_home: Path, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
