@@ -56,7 +56,9 @@ OF_PROXMOX_IMAGE = {
     ),
     "/etc/ssh/sshd_config.d/05-ocifree-image.conf": "PasswordAuthentication no\nPermitRootLogin no\n",
 }
-OF_PROXMOX_NODE = {"/root/.ssh/id_rsa.pub": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== root@node\n"}
+ROOTS_HOME = "/root"
+ROOTS_SSH = f"{ROOTS_HOME}/.ssh"
+OF_PROXMOX_NODE = {f"{ROOTS_SSH}/id_rsa.pub": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== root@node\n"}
 OF_HARDENED_IMAGE = {
     "/etc/apt/sources.list.d/tailscale.sources": "Types: deb\nURIs: https://pkgs.tailscale.com/stable/debian\n",
     "/usr/share/keyrings/tailscale-archive-keyring.gpg": "the key of Tailscale's repository\n",

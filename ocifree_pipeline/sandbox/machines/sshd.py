@@ -7,7 +7,7 @@ from ocifree_pipeline.sandbox.machines.computer import Computer
 
 MAIN = "/etc/ssh/sshd_config"
 DROP_INS = "/etc/ssh/sshd_config.d/"
-ROOTS_KEYS = "/root/.ssh/authorized_keys"
+ROOTS_KEYS = f"{files.ROOTS_SSH}/authorized_keys"
 
 
 def option(machine: Computer, name: str, source: str = "") -> str:

@@ -4,7 +4,7 @@ import copy
 import hashlib
 from typing import Any
 
-from ocifree_pipeline.sandbox.machines import interfaces, names
+from ocifree_pipeline.sandbox.machines import interfaces, names, sshd
 from ocifree_pipeline.sandbox.proxmox import access, certificates, nodes, pmxcfs, quorum
 from ocifree_pipeline.sandbox.proxmox.errors import ApiError, died
 from ocifree_pipeline.sandbox.proxmox.nodes import Node
@@ -224,10 +224,10 @@ def share_ssh_keys(node: Node) -> None:
     own = f"ssh-rsa AAAAB3{node.name} root@{node.name}"
     lines = [line for line in node.store["files"].get(shared, "").splitlines() if line != own]
     node.store["files"][shared] = "".join(f"{line}\n" for line in [*lines, own])
-    node.machine.guest["files"].pop("/root/.ssh/authorized_keys", None)
-    sshd = node.machine.guest["files"].get("/etc/ssh/sshd_config", "")
-    if "PermitRootLogin" not in sshd:
-        node.machine.guest["files"]["/etc/ssh/sshd_config"] = sshd + "PermitRootLogin yes\n"
+    node.machine.guest["files"].pop(sshd.ROOTS_KEYS, None)
+    said = node.machine.guest["files"].get(sshd.MAIN, "")
+    if "PermitRootLogin" not in said:
+        node.machine.guest["files"][sshd.MAIN] = said + "PermitRootLogin yes\n"
 
 
 def restart_proxy(node: Node) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ocifree_pipeline.sandbox.machines import sshd
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.proxmox import certificates, nodes, quorum
 from ocifree_pipeline.sandbox.proxmox.nodes import Node
@@ -35,7 +36,7 @@ class Pmxcfs:
             text = "".join(f"{name}: {value}\n" for name, value in sorted(guest["config"].items()))
             found[f"/etc/pve/nodes/{guest['node']}/{folder}/{vmid}.conf"] = text
         if node.own["authkey"]:
-            found["/root/.ssh/authorized_keys"] = store["files"].get("/etc/pve/priv/authorized_keys", "")
+            found[sshd.ROOTS_KEYS] = store["files"].get("/etc/pve/priv/authorized_keys", "")
         mine = f"/etc/pve/nodes/{node.name}/"
         found |= {f"/etc/pve/local/{path.removeprefix(mine)}": text for path, text in found.items() if mine in path}
         return found

@@ -17,8 +17,10 @@ from ocifree_pipeline.systems.proxmox.node import PRIVATE, Node
 
 SERVER, CLIENT = "corosync-qnetd", "corosync-qdevice"
 PORT = 5403
-KEY = "/root/.ssh/id_rsa.pub"
-KNOWN_HOSTS = "/root/.ssh/known_hosts"
+ROOTS_HOME = "/root"
+ROOTS_SSH = f"{ROOTS_HOME}/.ssh"
+KEY = f"{ROOTS_SSH}/id_rsa.pub"
+KNOWN_HOSTS = f"{ROOTS_SSH}/known_hosts"
 LET_IN = "/etc/ssh/sshd_config.d/01-ocifree-qdevice.conf"
 KEYS = "/etc/ocifree/qdevice-keys"
 INSTALL_SECONDS = 900.0
