@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -40,7 +41,7 @@ def test_the_same_end_after_a_death_in_every_asset(graph: WholeGraph) -> None:
             died += 1
         here.everything()
         here.everything()  # the quota is tightened once every machine has its place
-        found = here.in_words()
+        found = _without_secrets(here)
         with counted() as again:
             here.everything()
     assert died == len(graph.changing())
@@ -48,4 +49,9 @@ def test_the_same_end_after_a_death_in_every_asset(graph: WholeGraph) -> None:
     with graph.before(last) as undisturbed:
         undisturbed.make(last)
         undisturbed.everything()
-        assert undisturbed.in_words() == found
+        assert _without_secrets(undisturbed) == found
+
+
+def _without_secrets(graph: WholeGraph) -> list[str]:
+    """A life that begins with nothing makes the secrets of its cluster anew, and Talos boots with them."""
+    return [re.sub(r'("user_data": ")[^"]+"', r'\1..."', line) for line in graph.in_words()]

@@ -28,10 +28,10 @@ def test_the_demo_makes_everything(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for part in ("nothing leaves it", "tenancy/plan", "machines within every limit", "success", "0 failed"):
         assert part in done.stdout
-    home = tmp_path / ".ocifree/demo" / topology / "dagster"
+    folder = tmp_path / ".ocifree/demo" / topology
     told = run(
         "ocifree_pipeline.cli.app", "status", "--json",
-        cwd=tmp_path, DAGSTER_HOME=str(home), OCIFREE_DEPLOYMENT=str(example_path(topology)),
+        cwd=tmp_path, DAGSTER_HOME=str(folder / "dagster"), OCIFREE_DEPLOYMENT=str(folder / "deployment.yaml"),
     )  # fmt: skip
     states = {row["key"]: row for row in json.loads(told.stdout)}
     assert {key for key, one in states.items() if one["state"] != "made"} <= {"tenancy/a1_capacity"}
