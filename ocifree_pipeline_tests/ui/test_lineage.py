@@ -47,6 +47,7 @@ def test_the_lineage_shows_every_group_and_every_asset(ui: str, browser: Any, tm
     groups = ("tenancy", "foundation", "images", "machines", "proxmox", "kubernetes", "platform", "monitoring")
     wait_for_text(browser, *groups)
     picture(browser, "groups", tmp_path)
+    browser.set_window_size(2400, 2600)  # only what is in sight is drawn
     expand_all(browser)
     wait_for_text(browser, "ampere_3", "ceph_pool", "kubeconfig", "alloy")
     picture(browser, "lineage", tmp_path)
