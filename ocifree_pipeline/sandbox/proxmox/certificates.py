@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ocifree_pipeline.sandbox.door.authority import key_usage
 from ocifree_pipeline.sandbox.world import World
 
 CA_DAYS, LEAF_DAYS = 3650, 730
@@ -52,7 +53,7 @@ def new_authority(world: World) -> dict[str, str]:
     certificate = (
         _builder(name, name, key.public_key(), CA_DAYS, world.fresh("pveserial", 16))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_usage(signs=True), critical=True)
+        .add_extension(key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
@@ -128,18 +129,4 @@ def _builder(
         .serial_number(int.from_bytes(serial.encode()[:16]))
         .not_valid_before(now - BACKDATED)
         .not_valid_after(now + timedelta(days=days))
-    )
-
-
-def _usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs,
-        crl_sign=signs,
-        encipher_only=False,
-        decipher_only=False,
     )
