@@ -38,11 +38,14 @@ class Session:
             import oci.retry
 
             module, _, kind = name.rpartition(".")
+            # One signer for all of them: reading an RSA key and proving it sound takes as long as ten requests.
+            signer = {"signer": one.base_client.signer for one in self._clients.values()}
             try:
                 self._clients[name] = getattr(importlib.import_module(f"oci.{module}"), kind)(
                     self.config,
                     retry_strategy=oci.retry.NoneRetryStrategy(),
                     timeout=(CONNECT_SECONDS, READ_SECONDS),
+                    **signer,
                 )
             except oci.exceptions.InvalidPrivateKey as error:
                 raise AuthFailed(
