@@ -39,7 +39,8 @@ class Session:
 
             module, _, kind = name.rpartition(".")
             # One signer for all of them: reading an RSA key and proving it sound takes as long as ten requests.
-            signer = {"signer": one.base_client.signer for one in self._clients.values()}
+            first = next(iter(self._clients.values()), None)
+            signer = {"signer": first.base_client.signer} if first else {}
             try:
                 self._clients[name] = getattr(importlib.import_module(f"oci.{module}"), kind)(
                     self.config,
