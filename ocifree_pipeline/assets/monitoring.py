@@ -23,6 +23,7 @@ from ocifree_pipeline.record.monitoring import (
     DashboardFacts,
     Rendered,
     RuleFacts,
+    contact_of,
     data_token,
     folder_of,
     grafana_page,
@@ -206,13 +207,10 @@ def _alert_rules(step: Step) -> Outcome:
     grafana = require_grafana(step)
     groups = alerting.groups_for(step.blueprint, folder)
     before = find_facts(step.instance, step.key, RuleFacts)
-    emails = declaration.monitoring.contact_emails or declaration.budget.alert_emails
-    contact = f"ocifree-{declaration.name}"
-    lines = [
-        provisioning.ensure_folder(grafana, folder, title),
-        alerting.ensure_contact(grafana, contact, emails),
-        alerting.ensure_route(grafana, contact, declaration.name),
-    ]
+    contact, emails = contact_of(step)
+    hearing = alerting.planned_hearing(grafana, contact, emails, declaration.name)
+    lines = [provisioning.ensure_folder(grafana, folder, title), *(one.line for one in hearing)]
+    alerting.apply_hearing(grafana, hearing)
     for group in alerting.planned_groups(grafana, groups):
         lines.append(f"write {len(group.rules)} rules `{group.name}`")
         alerting.apply_group(grafana, group)
@@ -227,7 +225,7 @@ def _alert_rules(step: Step) -> Outcome:
             groups=tuple(group.name for group in groups),
             rules=count,
             contact=contact,
-            emails=tuple(emails),
+            emails=emails,
         ),
         plan=tuple(line for line in lines if line),
         numbers={"rules": count, "groups": len(groups)},

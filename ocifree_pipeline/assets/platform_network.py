@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.record.definition import Step
-from ocifree_pipeline.record.foundation import NetworkFacts
 from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.record.platform import (
     CiliumFacts,
@@ -16,6 +15,7 @@ from ocifree_pipeline.record.platform import (
     nodes_in,
     patience,
     unready,
+    values_for_oracles_controller,
 )
 
 if TYPE_CHECKING:
@@ -29,14 +29,8 @@ UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 
 
 def oci_ccm(step: Step) -> Outcome:
-    network = step.facts("oci/network", NetworkFacts)
-    oracle = {
-        "compartment": network.compartment,
-        "vcn": network.vcn,
-        "public_subnet": network.subnets["public"],
-    }
     with cluster_api(step) as api:
-        done = deliver(step, api, "oci_ccm", {"oracle": oracle})
+        done = deliver(step, api, "oci_ccm", values_for_oracles_controller(step))
         nodes = _wait_for(step, lambda: nodes_in(api), _ungreeted, "Oracle's controller has greeted every node")
     names = tuple(sorted(str(node["metadata"]["name"]) for node in nodes))
     image = str(

@@ -5,7 +5,8 @@ A failure says that materializing the asset repairs it in place. A warning says 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ocifree_pipeline.deployment.convergence import CannotChange
 from ocifree_pipeline.deployment.errors import Conflict
@@ -13,14 +14,40 @@ from ocifree_pipeline.deployment.foundation import PARTS, Part
 from ocifree_pipeline.deployment.platform import flux_delivers
 from ocifree_pipeline.record.definition import Step, Verdict
 from ocifree_pipeline.record.facts import materialize_command
-from ocifree_pipeline.record.foundation import spec_of
+from ocifree_pipeline.record.foundation import GuardrailsFacts, spec_of
+from ocifree_pipeline.record.monitoring import (
+    ALLOY,
+    DashboardFacts,
+    RuleFacts,
+    contact_of,
+    data_token,
+    rendered,
+    require_grafana,
+)
 from ocifree_pipeline.systems.foundation import foundation_for
 
 if TYPE_CHECKING:
     from ocifree_pipeline.systems.kube.api import Api
 
-_MANIFESTS = {"platform/gateway": ("gateway", "sample")}
+_MANIFESTS = {"platform/gateway": ("gateway", "sample"), ALLOY: ("monitoring",)}
 """The folders of manifests/ that an asset delivers, where they are not the one of its name."""
+
+
+def of_guardrails(step: Step) -> Verdict:
+    """Quota policy, budget and alert rule at Oracle, against the statements that were proved last."""
+    from ocifree_pipeline.systems.journal import journal_of
+    from ocifree_pipeline.systems.oci.foundation.desired import guardrails
+    from ocifree_pipeline.systems.oci.foundation.engine import Engine
+    from ocifree_pipeline.systems.oci.session import session_for
+
+    declaration, facts = step.blueprint.declaration, step.facts(step.key, GuardrailsFacts)
+    session = session_for(declaration.site)
+    engine = Engine(session, declaration.name, declaration.compartment, journal_of(declaration.name), step.say)
+    wanted = guardrails(declaration.name, session.tenancy, facts.statements, declaration.budget)
+    try:
+        return _verdict(step, engine.plan(wanted).lines)
+    except (CannotChange, Conflict) as error:
+        return _undecided(f"{error.what}. Nothing mends it by itself: {error.fix}")
 
 
 def of_foundation(step: Step) -> Verdict:
@@ -29,14 +56,10 @@ def of_foundation(step: Step) -> Verdict:
     try:
         plan = foundation_for(step.blueprint.declaration, spec_of(step), step.say).plan(part)
     except CannotChange as error:
-        return Verdict(False, f"{error.what}. Nothing mends it by itself: {error.fix}", {"differences": 1}, warn=True)
+        return _undecided(f"{error.what}. Nothing mends it by itself: {error.fix}")
     if plan.is_noop and plan.surplus:
-        return Verdict(
-            False,
-            f"{'; '.join(plan.surplus)}. Nothing removes it by itself: delete it at Oracle if nothing needs it",
-            numbers={"differences": len(plan.surplus)},
-            warn=True,
-        )
+        said = f"{'; '.join(plan.surplus)}. Nothing removes it by itself: delete it at Oracle if nothing needs it"
+        return _undecided(said, len(plan.surplus))
     return _verdict(step, tuple(plan.lines))
 
 
@@ -52,7 +75,35 @@ def of_platform(step: Step) -> Verdict:
         with cluster_api(step) as api:
             return _verdict(step, tuple(line for part in delivered for line in _planned(step, api, part)))
     except Conflict as error:
-        return Verdict(False, f"{error.what}: {error.why}. {error.fix}", {"differences": 1}, warn=True)
+        return _undecided(f"{error.what}: {error.why}. {error.fix}")
+
+
+def of_dashboards(step: Step) -> Verdict:
+    """One that a person saved is theirs. It is told once; materializing takes note of it."""
+    from ocifree_pipeline.deployment.telemetry.boards import boards_for
+    from ocifree_pipeline.systems.grafana import drawing, provisioning
+
+    facts, grafana = step.facts(step.key, DashboardFacts), require_grafana(step)
+    wanted = [drawing.drawn(board, step.blueprint) for board in boards_for(step.blueprint)]
+    boards = provisioning.boards_at(grafana)
+    changes = provisioning.planned(boards, wanted, facts.folder, tuple(facts.dashboards.values()), overwrite=False)
+    lines = tuple(str(change) for change in changes if change.verb != "keep")
+    taken = [str(change) for change in changes if change.verb == "keep" and change.title not in facts.kept]
+    if lines or not taken:
+        return _verdict(step, lines)
+    return _undecided(f"{'; '.join(taken)}. It stays as it is: {materialize_command(step.key)}", len(taken))
+
+
+def of_alert_rules(step: Step) -> Verdict:
+    """Rules, the contact point, and the way to it."""
+    from ocifree_pipeline.systems.grafana import alerting
+
+    facts, grafana = step.facts(step.key, RuleFacts), require_grafana(step)
+    groups = alerting.groups_for(step.blueprint, facts.folder)
+    hearing = alerting.planned_hearing(grafana, *contact_of(step), step.blueprint.declaration.name)
+    lines = [one.line for one in hearing]
+    lines += [f"write {len(one.rules)} rules `{one.name}`" for one in alerting.planned_groups(grafana, groups)]
+    return _verdict(step, tuple(lines))
 
 
 def of_guest_network(step: Step) -> Verdict:
@@ -72,8 +123,22 @@ def _planned(step: Step, api: Api, part: str) -> list[str]:
     from ocifree_pipeline.record.platform import rendered_part
     from ocifree_pipeline.systems.kube.delivery import plan_for
 
-    plan = plan_for(api, part, rendered_part(step, part))
+    plan = plan_for(api, part, rendered_part(step, part, _values(step)))
     return [str(change) for change in plan.changes if not (change.verb == "remove" and change.ref.kind == "Secret")]
+
+
+def _values(step: Step) -> Mapping[str, Any]:
+    """What an asset gives to its manifests beside what every template may use."""
+    if step.key == "platform/oci_ccm":
+        from ocifree_pipeline.record.platform import values_for_oracles_controller
+
+        return values_for_oracles_controller(step)
+    return {"monitoring": rendered(step, data_token(step)).monitoring} if step.key == ALLOY else {}
+
+
+def _undecided(said: str, differences: int = 1) -> Verdict:
+    """A person has to decide."""
+    return Verdict(False, said, {"differences": differences}, warn=True)
 
 
 def _part(key: str) -> Part:

@@ -108,6 +108,13 @@ def folder_of(step: Step) -> tuple[str, str]:
     return f"ocifree-{name}"[:40], f"ocifree {name}"
 
 
+def contact_of(step: Step) -> tuple[str, tuple[str, ...]]:
+    """The contact point of this deployment, and the addresses behind it."""
+    declaration = step.blueprint.declaration
+    emails = declaration.monitoring.contact_emails or declaration.budget.alert_emails
+    return f"ocifree-{declaration.name}", tuple(emails)
+
+
 def grafana_page(step: Step, path: str) -> str:
     return f"https://{grafana_cloud_of(step.blueprint).stack}.grafana.net{path}"
 

@@ -15,6 +15,7 @@ from ocifree_pipeline.deployment.plan import Topology
 from ocifree_pipeline.deployment.platform import flux_delivers, kubernetes_nodes, manifest_values
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.facts import materialize_command
+from ocifree_pipeline.record.foundation import NetworkFacts
 from ocifree_pipeline.record.outcome import Facts
 from ocifree_pipeline.record.talos import API_PORT
 from ocifree_pipeline.record.ways import way_to
@@ -202,6 +203,17 @@ def _synced(step: Step, api: Api, part: str, rendered: tuple[Object, ...], secre
     delivery.apply(api, plan, step.say)
     synced.wait_until_synced(api, part, rendered, step.say, timeout=patience(step))
     return Delivered(plan.lines, (*rendered, *secrets), digest_of(rendered))
+
+
+def values_for_oracles_controller(step: Step) -> dict[str, Any]:
+    network = step.facts("oci/network", NetworkFacts)
+    return {
+        "oracle": {
+            "compartment": network.compartment,
+            "vcn": network.vcn,
+            "public_subnet": network.subnets["public"],
+        }
+    }
 
 
 def rendered_part(step: Step, part: str, more: Mapping[str, Any] | None = None) -> tuple[Object, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from oci.budget import BudgetClient
 from oci.core import VirtualNetworkClient
 from oci.core import models as core
 from oci.limits import QuotasClient
@@ -83,6 +84,23 @@ def test_drift_is_named_and_one_command_repairs_it_in_place(standing: Deployment
     found = verdicts(standing.materialize("oci/network"))
     assert found["oci/network:drift"][0]
     assert client.get_vcn(network.vcn).data.display_name == "lab-vcn"
+
+
+def test_a_guard_that_somebody_weakened_is_found_without_writing_and_put_back(standing: Deployment) -> None:
+    facts = GuardrailsFacts.model_validate(standing.facts("tenancy/guardrails"))
+    assert _run_check(standing, "tenancy/guardrails", "drift").passed
+    standing.client(QuotasClient).update_quota(facts.quota, limits.UpdateQuotaDetails(statements=[facts.statements[0]]))
+    standing.client(BudgetClient).delete_alert_rule(*facts.alert_rule.split("/"))
+    standing.sandbox.recorder.clear()
+    check = _run_check(standing, "tenancy/guardrails", "drift")
+    said = str(check.metadata["summary"].value)
+    assert not check.passed
+    assert "change quota ocifree-lab: statements" in said
+    assert "create alert rule ocifree-lab-first-cent" in said
+    assert check.severity is dg.AssetCheckSeverity.ERROR, "mended in place"
+    assert standing.mutations() == 0
+    standing.materialize("tenancy/guardrails")
+    assert _run_check(standing, "tenancy/guardrails", "drift").passed
 
 
 def test_a_free_account_gets_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

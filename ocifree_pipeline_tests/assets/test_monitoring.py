@@ -55,9 +55,19 @@ class Lab(Deployment):
         (error,) = self.errors(self.materialize(*keys, good=False)).values()
         return error
 
-    def only_checks(self) -> Callable[[], dg.ExecuteInProcessResult]:
-        """A run of the checks of the agents alone."""
-        selection = dg.AssetSelection.checks_for_assets(ALLOY.split("/"))
+    def drift(self, key: str) -> tuple[bool, str, dg.AssetCheckSeverity]:
+        """What the daily comparison says of an asset. It writes nothing."""
+        before = len(self.writes())
+        (found,) = self.only_checks(key, "drift")().get_asset_check_evaluations()
+        assert len(self.writes()) == before
+        return found.passed, found.description or "", found.severity
+
+    def only_checks(self, key: str = ALLOY, *names: str) -> Callable[[], dg.ExecuteInProcessResult]:
+        """A run of checks alone: all of the asset, or those with these names."""
+        asset = dg.AssetKey(key.split("/"))
+        selection: dg.AssetSelection = dg.AssetSelection.checks_for_assets(asset)
+        if names:
+            selection = dg.AssetSelection.checks(*(dg.AssetCheckKey(asset, name) for name in names))
         job = dg.define_asset_job("checked", selection=selection)
         picked = dg.Definitions(
             assets=self.definitions.assets, asset_checks=self.definitions.asset_checks, jobs=[job]
@@ -176,7 +186,7 @@ def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
 def test_all_of_it_stands_and_a_second_run_changes_nothing(lab: Lab) -> None:
     found = verdicts(lab.materialize(*EVERYTHING))
     assert {name for name, (passed, _) in found.items() if passed} == {
-        "metrics_arrive", "logs_arrive", "series_budget", "logs_budget",
+        "drift", "metrics_arrive", "logs_arrive", "series_budget", "logs_budget",
     }, found  # fmt: skip
     assert lab.writes() == []
     assert lab.metadata(ALLOY)["plan"] == "nothing to do"
@@ -284,7 +294,11 @@ def _time(world: World) -> float:
 def test_what_a_person_saved_is_kept_unless_told_otherwise(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     uid = lab.facts(DASHBOARDS)["dashboards"]["Nodes (lab)"]
     lab.sandbox.inside(lambda world: boards.edit_as_person(world, uid, title="Nodes, as I like them"))
+    passed, said, severity = lab.drift(DASHBOARDS)
+    assert (passed, severity) == (False, dg.AssetCheckSeverity.WARN), "it is theirs: nothing mends it"
+    assert "keep dashboard Nodes (lab)" in said
     lab.materialize(DASHBOARDS)
+    assert lab.drift(DASHBOARDS)[0], "taken note of"
     assert lab.facts(DASHBOARDS)["kept"] == ["Nodes (lab)"]
     assert "1 kept as a person saved them" in lab.metadata(DASHBOARDS)["summary"]
     assert lab.sandbox.inside(lambda world: boards.board(world, uid)["spec"]["title"]) == "Nodes, as I like them"
@@ -340,9 +354,27 @@ def test_a_rule_that_somebody_changed_is_written_again_and_other_peoples_stay(la
         alerting.put_group(world, folder, "mine", {"rules": [other], "interval": 60}, provenance="")
 
     lab.sandbox.inside(tamper)
+    passed, said, severity = lab.drift(RULES)
+    assert (passed, severity) == (False, dg.AssetCheckSeverity.ERROR), "mended in place"
+    assert "write 6 rules `nodes`" in said
     lab.materialize(RULES)
+    assert lab.drift(RULES)[0]
     assert lab.metadata(RULES)["plan"] == "- write 6 rules `nodes`"
     assert lab.sandbox.inside(lambda world: f"{folder}/mine" in alerting.groups(world))
+
+
+def test_what_is_gone_from_the_stack_is_drift_and_comes_back(lab: Lab) -> None:
+    uid = lab.facts(DASHBOARDS)["dashboards"]["Nodes (lab)"]
+
+    def lose(world: World) -> None:
+        boards.boards(world).pop(uid)
+        alerting.contact_points(world)[:] = []
+
+    lab.sandbox.inside(lose)
+    assert "create dashboard Nodes (lab)" in lab.drift(DASHBOARDS)[1]
+    assert "create contact point ocifree-lab" in lab.drift(RULES)[1]
+    lab.materialize(DASHBOARDS, RULES)
+    assert (lab.drift(DASHBOARDS)[0], lab.drift(RULES)[0]) == (True, True)
 
 
 def test_no_secret_is_in_the_record(lab: Lab) -> None:

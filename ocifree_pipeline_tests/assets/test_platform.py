@@ -426,6 +426,9 @@ def test_oracles_controller_greets_nodes_before_anything_else_runs(
         lab.forget()
         lab.materialize(CCM, CILIUM_KEY, FLUX)
         assert lab.writes() == []
+        assert drift_of(lab, CCM).passed
+        lab.here.core.delete_namespaced_config_map("oci-cloud-controller-manager", "kube-system")
+        assert "create ConfigMap kube-system/oci-cloud-controller-manager" in str(drift_of(lab, CCM).description)
 
 
 def test_oracles_controller_is_for_native_nodes_only() -> None:

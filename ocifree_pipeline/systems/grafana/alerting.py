@@ -156,23 +156,40 @@ def _seconds(text: str) -> float:
 # who hears of it ------------------------------------------------------------------------------------------------------
 
 
-def ensure_contact(grafana: Door, name: str, emails: Sequence[str]) -> str | None:
-    """A contact point of that name with these addresses. Returns what was done, if anything."""
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One call that changes who hears of alerts, and what it does in words."""
+
+    line: str
+    method: str
+    path: str
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+
+def planned_hearing(grafana: Door, contact: str, emails: Sequence[str], deployment: str) -> list[Write]:
+    """What has to be done so that alerts of this deployment go to these addresses. Reads only."""
+    return [one for one in (_contact(grafana, contact, emails), _route(grafana, contact, deployment)) if one]
+
+
+def apply_hearing(grafana: Door, writes: Sequence[Write]) -> None:
+    for one in writes:
+        grafana.call(one.method, one.path, one.line, body=one.body, headers=one.headers)
+
+
+def _contact(grafana: Door, name: str, emails: Sequence[str]) -> Write | None:
     wanted = {"addresses": ";".join(emails), "singleEmail": False}
     points = grafana.call("GET", POINTS, "read the contact points", query={"name": name}) or ()
     ours = next((one for one in points if one["name"] == name and one["type"] == "email"), None)
     body = {"name": name, "type": "email", "settings": wanted, "disableResolveMessage": False}
     if ours is None:
-        grafana.call("POST", POINTS, "make the contact point", body=body)
-        return f"create contact point {name}"
+        return Write(f"create contact point {name}", "POST", POINTS, body, {})
     if ours["settings"].get("addresses") == wanted["addresses"]:
         return None
-    grafana.call("PUT", f"{POINTS}/{ours['uid']}", "change the contact point", body={**ours, **body})
-    return f"change contact point {name}"
+    return Write(f"change contact point {name}", "PUT", f"{POINTS}/{ours['uid']}", {**ours, **body}, {})
 
 
-def ensure_route(grafana: Door, contact: str, deployment: str) -> str | None:
-    """Alerts of this deployment go to that contact point. Returns what was done, if anything."""
+def _route(grafana: Door, contact: str, deployment: str) -> Write | None:
     policy = grafana.call("GET", POLICIES, "read the notification policy")
     matchers = [["deployment", "=", deployment]]
     route = {
@@ -188,6 +205,10 @@ def ensure_route(grafana: Door, contact: str, deployment: str) -> str | None:
     if ours is not None and ours.get("receiver") == contact:
         return None
     others = [one for one in routes if one is not ours]
-    body = {**policy, "routes": [route, *others]}
-    grafana.call("PUT", POLICIES, "change the notification policy", body=body, headers={"X-Disable-Provenance": "true"})
-    return f"send alerts of {deployment} to {contact}"
+    return Write(
+        f"send alerts of {deployment} to {contact}",
+        "PUT",
+        POLICIES,
+        {**policy, "routes": [route, *others]},
+        {"X-Disable-Provenance": "true"},
+    )
