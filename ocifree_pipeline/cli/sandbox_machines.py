@@ -46,6 +46,22 @@ def set_clock(
         _show_machines(running_in(directory).call("PUT", "machines", {"machine": name, "clockSkew": ahead}), as_json)
 
 
+@machine.command("offer")
+def offer_package(
+    package: Annotated[str, typer.Argument(help="Its name, such as pve-manager.")],
+    version: Annotated[str, typer.Argument(help="The newer version, such as 9.2.12.")],
+    directory: Directory = HERE,
+    as_json: Json = False,
+) -> None:
+    """The archives put out a newer version of a package; machines see it at their next `apt-get update`."""
+    with told(as_json):
+        found = running_in(directory).call("PUT", "packages", {package: version})["published"]
+        if as_json:
+            say_json({"published": found})
+        else:
+            table(["package", "version"], [[name, found[name]] for name in sorted(found)])
+
+
 @link.command("list")
 def list_links(directory: Directory = HERE, as_json: Json = False) -> None:
     """The links that are cut."""

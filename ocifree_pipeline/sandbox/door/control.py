@@ -16,6 +16,7 @@ user of the machine, or a web page in a browser, could reset the world or have f
     GET    /_sandbox/notifications
     GET    /_sandbox/links                     PUT   /_sandbox/links      {"between": [ip, ip], "cut": true, ...}
     GET    /_sandbox/machines                  PUT   /_sandbox/machines   {"machine": ip, "power": "off", ...}
+    GET    /_sandbox/packages                  PUT   /_sandbox/packages   {"pve-manager": "9.2.12"}
     GET    /_sandbox/grafana                   PUT   /_sandbox/grafana    {"stack": ..., "users": {...}, "limits": ...}
 """
 
@@ -35,7 +36,7 @@ from ocifree_pipeline.sandbox.clock import stamp
 from ocifree_pipeline.sandbox.door.http import Request, Response, error_response
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.grafana import stack as grafana_stack
-from ocifree_pipeline.sandbox.machines import hand, tampering
+from ocifree_pipeline.sandbox.machines import hand, packages, tampering
 from ocifree_pipeline.sandbox.notify_hooks import services
 from ocifree_pipeline.sandbox.oracle import limit_catalogue, limits, patience
 from ocifree_pipeline.sandbox.recorder import Entry
@@ -163,6 +164,8 @@ class Control:
             ("GET", "notifications"): self._notifications,
             ("GET", "links"): self._links,
             ("PUT", "links"): self._set_link,
+            ("GET", "packages"): self._packages,
+            ("PUT", "packages"): self._offer,
             ("GET", "machines"): self._machines,
             ("PUT", "machines"): self._set_machine,
             ("GET", "grafana"): self._grafana,
@@ -318,6 +321,12 @@ class Control:
             raise Wrong(f"cut must be true or false, not {cut!r}")
         hand.set_link(self.sandbox.world, between, cut=cut, traffic=traffic)
         return self._links(asked)
+
+    def _packages(self, asked: Asked) -> Any:
+        return {"published": packages.published(self.sandbox.world)}
+
+    def _offer(self, asked: Asked) -> Any:
+        return {"published": hand.offer(self.sandbox.world, asked.body)}
 
     def _machines(self, asked: Asked) -> Any:
         return {"machines": hand.machines(self.sandbox.world)}

@@ -65,10 +65,14 @@ def over_http(session: requests.Session, base: str) -> Callable[..., Tree]:
 
 @dataclass(slots=True)
 class Remote:
-    """``state`` is what the sandbox knows besides the API: machines, manifests, repositories, settings."""
+    """``state`` is what the sandbox knows besides the API: machines, manifests, repositories, settings.
+
+    Controllers in ``without`` do not work, because somebody else does what they do.
+    """
 
     ask: Callable[..., Tree]
     state: Tree
+    without: frozenset[str] = frozenset()
     _client: Client = field(init=False)
     _controllers: dict[str, Controller] = field(init=False)
     _seen: dict[str, Tree] = field(default_factory=dict)
@@ -76,7 +80,7 @@ class Remote:
 
     def __post_init__(self) -> None:
         self._client = Client(self.ask)
-        self._controllers = {one.name: one for one in controllers.all_of_them()}
+        self._controllers = {one.name: one for one in controllers.all_of_them() if one.name not in self.without}
 
     def converge(self, *first: tuple[str, str]) -> int:
         """Work until a look finds nothing new; how many looks it took. ``first`` are keys to begin with."""

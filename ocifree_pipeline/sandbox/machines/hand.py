@@ -1,8 +1,8 @@
-"""What the hand may do to machines, by address: cut and mend links, switch power, set clocks wrong."""
+"""What the hand may do to machines, by address: cut and mend links, switch power, set clocks wrong, offer packages."""
 
 from typing import Any
 
-from ocifree_pipeline.sandbox.machines import power, reach, tampering
+from ocifree_pipeline.sandbox.machines import packages, power, reach, tampering
 from ocifree_pipeline.sandbox.machines.computer import Computer
 from ocifree_pipeline.sandbox.world import World
 
@@ -66,3 +66,15 @@ def set_power(machine: Computer, state: str) -> None:
             power.power_on(machine)
         case _:
             raise ValueError(f"power {state!r} is unknown; choose on, off or reboot")
+
+
+def offer(world: World, versions: dict[str, Any]) -> dict[str, str]:
+    """The archives put out newer versions; machines see them when they read their package lists."""
+    known = {name for one in reach.everyone(world) for name in one.guest.get("packages", {})}
+    for name, version in versions.items():
+        if name not in known:
+            raise ValueError(f"no machine of the sandbox has a package called {name!r}")
+        if not isinstance(version, str) or not version:
+            raise ValueError(f"the version of {name} is a text, not {version!r}")
+    packages.published(world).update(versions)
+    return packages.published(world)

@@ -2,6 +2,7 @@
 
 from ocifree_pipeline.sandbox.machines import names
 from ocifree_pipeline.sandbox.machines.computer import Computer
+from ocifree_pipeline.sandbox.world import World
 
 PVE_VERSION = "9.2.11"
 CEPH_VERSION = "20.2.1-pve1"
@@ -64,8 +65,30 @@ def brought(machine: Computer) -> dict[str, str]:
 
 
 def offered(machine: Computer) -> dict[str, str]:
-    """What apt-get would find: Debian's archive, and on a Proxmox node those of Proxmox and Ceph too."""
-    return AVAILABLE | (PROXMOX | CEPH if names.is_for_proxmox(machine) else {})
+    """What apt-get would find: Debian's archive, and on a Proxmox node those of Proxmox and Ceph too.
+
+    Newer versions are found from the next `apt-get update` on.
+    """
+    known = AVAILABLE | (PROXMOX | CEPH if names.is_for_proxmox(machine) else {})
+    newer = machine.guest.get("lists", {})
+    return known | {name: newer[name] for name in newer if name in known or name in installed(machine)}
+
+
+def published(world: World) -> dict[str, str]:
+    """Versions that the archives have put out since the images were made."""
+    found: dict[str, str] = world.facts.setdefault("archives", {})
+    return found
+
+
+def read_lists(machine: Computer) -> None:
+    """What `apt-get update` does."""
+    machine.guest["lists"] = dict(published(machine.world))
+
+
+def newer(machine: Computer) -> dict[str, str]:
+    """What is installed, in the other version that apt-get knows of."""
+    known, have = offered(machine), installed(machine)
+    return {one: known[one] for one in sorted(have) if known.get(one, have[one]) != have[one]}
 
 
 def installed(machine: Computer) -> dict[str, str]:

@@ -16,6 +16,8 @@ from ocifree_pipeline.sandbox.world import World
 
 Record = dict[str, Any]
 NAMES = {"qemu": "VM", "lxc": "CT"}
+BUSY = 0.05
+"""How busy the processors of a guest that runs are."""
 DISKS = ("scsi", "virtio", "sata", "ide")
 
 
@@ -76,7 +78,7 @@ def summary(node: Node, vmid: str) -> dict[str, Any]:
     if guest["lock"]:
         row["lock"] = guest["lock"]
     runs = guest["status"] == "running"
-    row |= {"mem": row["maxmem"] // 2 if runs else 0, "cpu": 0.01 if runs else 0, "disk": 0, "maxdisk": 0}
+    row |= {"mem": row["maxmem"] // 2 if runs else 0, "cpu": BUSY if runs else 0, "disk": 0, "maxdisk": 0}
     row["uptime"] = node.now - int(guest["since"]) if runs else 0
     return row
 

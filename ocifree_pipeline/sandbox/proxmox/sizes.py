@@ -5,7 +5,12 @@ from typing import Any
 from ocifree_pipeline.sandbox.proxmox.nodes import Node
 
 GIB = 1024**3
+MIB = 1024**2
 ROOT_GB = 16
+IDLE_CPUS = 0.04
+"""What a node does without any guest, in processors."""
+PROXMOX_MIB = 1536
+CEPH_MIB = {"mon": 700, "mgr": 500, "osd": 1500}
 
 
 def of_storage(node: Node, name: str) -> tuple[int, int]:
@@ -15,6 +20,14 @@ def of_storage(node: Node, name: str) -> tuple[int, int]:
         return of_pool(node, str(config.get("pool", name)))
     used = sum(int(one["size"]) for volid, one in volumes(node, name).items() if volid)
     return ROOT_GB * GIB, 3 * GIB + used
+
+
+def of_daemons(node: Node) -> int:
+    """The memory that Proxmox and the daemons of Ceph on this node take."""
+    ceph = node.store.get("ceph", {})
+    here = [one for one in ceph.get("osds", {}).values() if one["host"] == node.name]
+    counts = {"mon": int(node.name in ceph.get("mons", {})), "mgr": int(node.name in ceph.get("mgrs", []))}
+    return (PROXMOX_MIB + sum(CEPH_MIB[one] * n for one, n in {**counts, "osd": len(here)}.items())) * MIB
 
 
 def of_pool(node: Node, pool: str) -> tuple[int, int]:

@@ -164,7 +164,7 @@ def controller(name: str, namespace: str, image: str, *, replicas: int = 1, spec
                         {
                             "name": "manager",
                             "image": image,
-                            "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+                            "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
                         }
                     ],
                 }

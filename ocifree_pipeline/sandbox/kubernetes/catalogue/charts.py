@@ -144,6 +144,10 @@ def _tailscale_definitions() -> list[Tree]:
     return [definition("tailscale.com", "v1alpha1", kind, plural, namespaced=False) for kind, plural in rows]
 
 
+_SAID = {"env": "extraEnv", "envFrom": "envFrom", "resources": "resources"}
+"""What a container has, and what the chart calls it."""
+
+
 def _alloy(release: Release) -> list[Tree]:
     values, name, namespace = release.values, release.name, release.namespace
     kind = at(values, "controller", "type", default="daemonset")
@@ -153,7 +157,7 @@ def _alloy(release: Release) -> list[Tree]:
     labels = {"app.kubernetes.io/name": "alloy", "app.kubernetes.io/instance": name}
     more: Tree = {"serviceAccountName": name, "volumes": [{"name": "config", "configMap": {"name": mounted}}]}
     image = f"docker.io/grafana/alloy:v{release.version}"
-    environment = {"env": at(values, "alloy", "extraEnv"), "envFrom": at(values, "alloy", "envFrom")}
+    said = {one: at(values, "alloy", other) for one, other in _SAID.items()}
     found = [*_accounts(namespace, name), _service(name, namespace, labels, 12345)]
     if created:
         found.append(_config_map(mounted, namespace, {"config.alloy": text}))
@@ -170,7 +174,7 @@ def _alloy(release: Release) -> list[Tree]:
     workload["spec"]["template"]["metadata"]["labels"] = labels | at(values, "controller", "podLabels", default={})
     pod = workload["spec"]["template"]["spec"]
     pod |= more | {"tolerations": at(values, "controller", "tolerations", default=[])}
-    pod["containers"][0] |= {key: value for key, value in environment.items() if value} | {"name": "alloy"}
+    pod["containers"][0] |= {key: value for key, value in said.items() if value} | {"name": "alloy"}
     pod["containers"][0]["args"] = [
         "run",
         f"/etc/alloy/{at(values, 'alloy', 'configMap', 'key', default='config.alloy')}",
@@ -186,7 +190,8 @@ def _kube_state_metrics(release: Release) -> list[Tree]:
     found = controller(release.name, release.namespace, image, spec={"tolerations": tolerations})
     found["spec"] |= {"selector": {"matchLabels": labels}}
     found["spec"]["template"]["metadata"]["labels"] = labels
-    found["spec"]["template"]["spec"]["containers"][0]["ports"] = _ports({"http": 8080})
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    container |= {"ports": _ports({"http": 8080}), "resources": release.values.get("resources", {})}
     service = _service(release.name, release.namespace, labels, 8080)
     return [*_accounts(release.namespace, release.name), found, service]
 
@@ -195,6 +200,7 @@ def _node_exporter(release: Release) -> list[Tree]:
     labels = {"app.kubernetes.io/name": "prometheus-node-exporter", "app.kubernetes.io/instance": release.name}
     image = "quay.io/prometheus/node-exporter:v1"
     found = _daemon_set(release.name, release.namespace, image, labels=labels, ports={"metrics": 9100})
+    found["spec"]["template"]["spec"]["containers"][0]["resources"] = release.values.get("resources", {})
     service = _service(release.name, release.namespace, labels, 9100)
     return [*_accounts(release.namespace, release.name), found, service]
 

@@ -42,6 +42,8 @@ def _architecture(who: Who) -> str:
 
 
 def _dpkg(who: Who, words: Words) -> Result:
+    if words in {("--configure", "-a"), ("--audit",)}:
+        return Result(0) if who.user == "root" else Result(2, err="dpkg: error: requires superuser privilege\n")
     if words == ("--print-architecture",):
         return Result(0, f"{_architecture(who)}\n")
     if words[:1] in {("-s",), ("--status",), ("-l",)}:
@@ -69,20 +71,37 @@ def _apt_get(who: Who, words: Words) -> Result:
         if rule is not None:
             return Result(100, err=LOCKED if rule.message.startswith("An internal error") else f"{rule.message}\n")
     match verb:
-        case "update" | "clean" | "autoclean" | "autoremove":
-            return Result(0, "Reading package lists... Done\n" if verb == "update" else "")
+        case "update":
+            packages.read_lists(who.machine)
+            return Result(0, "Reading package lists... Done\n")
+        case "clean" | "autoclean" | "autoremove":
+            return Result(0)
         case "install":
             return install(who, [one.partition("=")[0] for one in wanted], agreed=_agreed(who, options))
         case "upgrade" | "dist-upgrade" | "full-upgrade":
-            offered, have = packages.offered(who.machine), packages.installed(who.machine)
-            newer = [one for one in have if offered.get(one, have[one]) != have[one]]
-            have.update({one: offered[one] for one in newer})
-            return Result(0, f"{len(newer)} upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n")
+            return _upgrade(who, options)
         case "remove" | "purge":
             for one in wanted:
                 packages.installed(who.machine).pop(one, None)
             return Result(0)
     return Result(100, err=f"E: apt-get {' '.join(words)!r} {NOT_PLAYED}\n")
+
+
+def _upgrade(who: Who, options: list[str]) -> Result:
+    """Everything that is installed in its newer version; with ``-s`` only what that would be."""
+    newer, have = packages.newer(who.machine), packages.installed(who.machine)
+    text = "Reading package lists...\nBuilding dependency tree...\nCalculating upgrade...\n"
+    if newer:
+        text += f"The following packages will be upgraded:\n  {' '.join(newer)}\n"
+    text += f"{len(newer)} upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n"
+    if {"-s", "--simulate", "--dry-run", "-qs"} & set(options):
+        whence = f"Debian:13/stable [{_architecture(who)}]"
+        text += "".join(f"Inst {one} [{have[one]}] ({version} {whence})\n" for one, version in newer.items())
+        return Result(0, text + "".join(f"Conf {one} ({version} {whence})\n" for one, version in newer.items()))
+    if newer and not _agreed(who, options):
+        return Result(1, f"{text}Do you want to continue? [Y/n] Abort.\n")
+    have.update(newer)
+    return Result(0, text)
 
 
 def _agreed(who: Who, options: list[str]) -> bool:

@@ -121,11 +121,14 @@ def _storages(call: Call) -> list[dict[str, Any]]:
 def figures(node: Node) -> dict[str, Any]:
     """Load and sizes of a node."""
     total, used = sizes.of_storage(node, "local")
-    memory = int(node.machine.memory_gb * 1024**3)
+    cpus, memory = node.machine.vcpus, int(node.machine.memory_gb * 1024**3)
+    run = [guests.summary(node, one.vmid) for one in guests.hosted(node) if one.record["status"] == "running"]
+    busy = sizes.IDLE_CPUS + sum(row["cpu"] * row["maxcpu"] for row in run)
+    taken = sizes.of_daemons(node) + sum(int(row["maxmem"]) for row in run)
     return {
-        "cpu": 0.04,
-        "maxcpu": node.machine.vcpus,
-        "mem": memory // 3,
+        "cpu": round(min(busy / cpus, 1.0), 4),
+        "maxcpu": cpus,
+        "mem": min(taken, memory),
         "maxmem": memory,
         "disk": used,
         "maxdisk": total,

@@ -52,7 +52,7 @@ def _status(call: Call) -> Any:
         },
         "rootfs": {"total": seen["maxdisk"], "used": seen["disk"], "avail": seen["maxdisk"] - seen["disk"]},
         "swap": {"total": 0, "used": 0, "free": 0},
-        "loadavg": ["0.10", "0.12", "0.09"],
+        "loadavg": [f"{seen['cpu'] * machine.vcpus:.2f}"] * 3,
         "boot-info": {"mode": "efi" if machine.is_uefi else "legacy-bios", "secureboot": 0},
     }
 
