@@ -22,6 +22,7 @@ from ocifree_pipeline.systems.proxmox.membership import (
     View,
     doubts,
     fingerprint_of,
+    patient,
     plan_joining,
     view_of,
 )
@@ -225,24 +226,12 @@ class Former:
         what: str,
         seconds: float = SETTLE_SECONDS,
     ) -> Seen:
-        return wait_for(_patient(read), done, what=what, timeout=seconds, pause=Pause(1, 5), clock=self.clock)
+        return wait_for(patient(read), done, what=what, timeout=seconds, pause=Pause(1, 5), clock=self.clock)
 
 
 def cluster_name(deployment: str) -> str:
     """Proxmox takes 15 characters."""
     return deployment[:15].rstrip("-")
-
-
-def _patient(read: Callable[[], Seen]) -> Callable[[], Seen]:
-    """While a cluster forms, services restart: a question that fails then is asked again."""
-
-    def reading() -> Seen:
-        try:
-            return read()
-        except NotVerified as error:
-            raise Transient(error.what, why=error.why, fix=error.fix) from error
-
-    return reading
 
 
 def _is_settled(node: Node) -> bool:

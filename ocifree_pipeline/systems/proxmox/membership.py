@@ -5,12 +5,14 @@ A command that says it has joined proves nothing (`pvecm add` ends with 0 when i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from ocifree_pipeline.deployment.errors import Conflict, NotVerified, OcifreeError, PreconditionMissing
+from ocifree_pipeline.deployment.errors import Conflict, NotVerified, OcifreeError, PreconditionMissing, Transient
 from ocifree_pipeline.systems.proxmox.node import Node
+
+Seen = TypeVar("Seen")
 
 COROSYNC = "/etc/pve/corosync.conf"
 AUTHKEY = "/etc/corosync/authkey"
@@ -87,6 +89,18 @@ def view_of(node: Node) -> View:
         guests=tuple(f"{row['type']}/{row['vmid']}" for row in mine),
         synchronized=_is_synchronized(node),
     )
+
+
+def patient(read: Callable[[], Seen]) -> Callable[[], Seen]:
+    """While a cluster forms, services restart: a question that fails then is asked again."""
+
+    def reading() -> Seen:
+        try:
+            return read()
+        except NotVerified as error:
+            raise Transient(error.what, why=error.why, fix=error.fix) from error
+
+    return reading
 
 
 def plan_joining(views: Sequence[View], cluster: str) -> Joining:
