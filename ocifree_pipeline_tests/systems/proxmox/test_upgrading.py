@@ -277,8 +277,8 @@ def test_a_node_that_does_not_come_back_stops_it_and_ceph_waits(lab: Lab) -> Non
     first, *_ = upgrade.plan()
     run = lab.run("pve1")
 
-    def stays_away(argv: Sequence[str], *rest: Any) -> Result:
-        answer: Result = run(argv, *rest)
+    def stays_away(argv: Sequence[str], timeout: float = 0, given: SecretStr | None = None) -> Result:
+        answer: Result = run(argv, timeout, given)
         if argv[0] == "systemctl":
             lab.rig.wait(2)
             lab.rig.off("pve1")
