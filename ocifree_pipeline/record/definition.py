@@ -12,9 +12,9 @@ import dagster as dg
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import NotYetBuilt, OcifreeError, PreconditionMissing, Reaction, reaction_to
 from ocifree_pipeline.deployment.unbuilt import missing_for
-from ocifree_pipeline.record.facts import SomeFacts, materialize_command, read_facts
+from ocifree_pipeline.record.facts import SomeFacts, find_facts, materialize_command, read_facts
 from ocifree_pipeline.record.history import require_own_history
-from ocifree_pipeline.record.outcome import Outcome, Scalar, as_markdown
+from ocifree_pipeline.record.outcome import Facts, Outcome, Scalar, as_markdown
 
 OWNERS = ["team:ocifree"]
 RETRIES = 2
@@ -120,6 +120,19 @@ def define_check(
         )
 
     return run
+
+
+def record_anew(step: Step, key: str, facts: Facts, said: str) -> None:
+    """An operation has read back what `key` tells from now on. Nothing new is not written down."""
+    if find_facts(step.instance, key, type(facts)) == facts:
+        return
+    step.instance.report_runless_asset_event(
+        dg.AssetMaterialization(
+            key.split("/"),
+            metadata=Outcome(summary=said, facts=facts).as_metadata(0.0),
+            tags={"dagster/data_version": facts.version()},
+        )
+    )
 
 
 def _tags(blueprint: Blueprint, *, built: bool) -> dict[str, str]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address
 
+from pydantic import SecretStr
+
 from ocifree_pipeline.deployment.errors import Transient
 from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.definition import Step
@@ -15,6 +17,7 @@ from ocifree_pipeline.record.talos import gateway_of, guest_address
 from ocifree_pipeline.systems.proxmox.api import Api, Token, session
 from ocifree_pipeline.systems.proxmox.network import Wanted, link_of, mtu_for
 from ocifree_pipeline.systems.proxmox.node import Node, as_root
+from ocifree_pipeline.systems.ssh.dialer import COMMAND_SECONDS, Result, Run
 
 TWO = 2
 CLUSTER = "proxmox/cluster"
@@ -65,6 +68,33 @@ def nodes_of(step: Step, machines: Sequence[Machine] | None = None) -> Iterator[
             run = stack.enter_context(dialer_for(step, one.name).shell(hop_to(step.blueprint, one)))
             found.append(Node(one.name, host_name(step.blueprint, one.name), one.private_ip, as_root(run)))
         yield found
+
+
+@contextmanager
+def lasting_nodes_of(step: Step) -> Iterator[list[Node]]:
+    """The same for whoever restarts nodes: a session that broke is opened anew at the next command."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(_lasting(step, machine)) for machine in step.blueprint.plan.ampere]
+
+
+@contextmanager
+def _lasting(step: Step, machine: Machine) -> Iterator[Node]:
+    facts = step.facts(key_of(machine), InstanceFacts)
+    session = ExitStack()
+    runs: list[Run] = []
+
+    def run(argv: Sequence[str], timeout: float = COMMAND_SECONDS, given: SecretStr | None = None) -> Result:
+        try:
+            if not runs:
+                runs.append(session.enter_context(dialer_for(step, machine.name).shell(hop_to(step.blueprint, facts))))
+            return runs[0](argv, timeout, given)
+        except Transient:
+            runs.clear()
+            session.close()
+            raise
+
+    with session:
+        yield Node(machine.name, host_name(step.blueprint, machine.name), facts.private_ip, as_root(run))
 
 
 def wanted_network(step: Step, nodes: Sequence[Node]) -> list[Wanted]:
