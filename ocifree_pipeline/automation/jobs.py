@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from ocifree_pipeline.automation import restore_drill, upgrades
+from ocifree_pipeline.automation import restore_drill, upgrade_proxmox, upgrades
 from ocifree_pipeline.automation.destroy import destroy_job
 from ocifree_pipeline.automation.operations import Body, operation_job
 from ocifree_pipeline.deployment.blueprint import Blueprint
@@ -26,6 +26,12 @@ OPERATIONS = {
 BODIES: Mapping[str, tuple[Body, str, str, str | None]] = {
     "upgrade_talos": (upgrades.upgrade_talos, CLUSTER, upgrades.TALOS, upgrades.RISK),
     "upgrade_kubernetes": (upgrades.upgrade_kubernetes, CLUSTER, upgrades.KUBERNETES, upgrades.RISK),
+    "upgrade_proxmox": (
+        upgrade_proxmox.upgrade_proxmox,
+        upgrade_proxmox.CLUSTER,
+        upgrade_proxmox.PROXMOX,
+        upgrade_proxmox.RISK,
+    ),
     "restore_drill": (restore_drill.restore_drill, restore_drill.BACKUP, restore_drill.AGAIN, None),
 }
 """What each does, the asset that it is about, the command that starts it or goes on, and what has to be agreed to."""

@@ -57,7 +57,7 @@ def upgrade_talos(step: Step) -> str:
             step.say(f"{place.hostname}: from Talos {running[place.hostname]} to {wanted}")
             installer = step.facts(config_key(place.number), MachineConfigFacts).installer
             timeout = NODE_SECONDS[step.blueprint.plan.topology]
-            with _stopping(place, TALOS):
+            with stopping(place.hostname, TALOS):
                 upgrading.install(nodes, place, installer, wanted, step.say, timeout=timeout)
                 _wait_until_well(step, nodes, place, lambda seen: _image(seen) == f"Talos (v{wanted})")
         after = upgrading.versions_of(nodes)
@@ -101,7 +101,7 @@ def upgrade_kubernetes(step: Step) -> str:
             _require_well(step, nodes, place, KUBERNETES)
             if not number:
                 step.say(f"before the first node: {ensure_fresh(step, FRESH)} is the way back")
-            with _stopping(place, KUBERNETES):
+            with stopping(place.hostname, KUBERNETES):
                 if number < len(first):
                     _control_plane(step, nodes, place, kubelets[place.hostname], wanted)
                 else:
@@ -171,7 +171,7 @@ def _image(node: Any) -> str:
 # the gate -------------------------------------------------------------------------------------------------------------
 
 
-def _doubts(step: Step, nodes: Nodes) -> list[str]:
+def doubts(step: Step, nodes: Nodes) -> list[str]:
     """Why the cluster is not well: etcd first, as without it nothing else is told."""
     from ocifree_pipeline.systems.talos.cluster import look_at_etcd
 
@@ -184,8 +184,8 @@ def _doubts(step: Step, nodes: Nodes) -> list[str]:
 
 
 def _require_well(step: Step, nodes: Nodes, place: Place, again: str) -> None:
-    with _stopping(place, again, "was not begun with"):
-        found = _doubts(step, nodes)
+    with stopping(place.hostname, again, "was not begun with"):
+        found = doubts(step, nodes)
     if found:
         raise NotVerified(
             f"{place.hostname} was not begun with: the cluster is not well",
@@ -199,7 +199,7 @@ def _wait_until_well(step: Step, nodes: Nodes, place: Place, arrived: Callable[[
     from ocifree_pipeline.systems.oci.waiting import Pause, wait_for
 
     def look() -> list[str]:
-        found = _doubts(step, nodes)
+        found = doubts(step, nodes)
         if found:
             return found
         with cluster_api(step) as api:
@@ -217,13 +217,13 @@ def _wait_until_well(step: Step, nodes: Nodes, place: Place, arrived: Callable[[
 
 
 @contextmanager
-def _stopping(place: Place, again: str, how: str = "is in doubt") -> Iterator[None]:
+def stopping(name: str, again: str, how: str = "is in doubt") -> Iterator[None]:
     """Whatever goes wrong here ends the upgrade, with the command that goes on."""
     try:
         yield
     except OcifreeError as error:
         raise NotVerified(
-            f"stopped: {place.hostname} {how}",
+            f"stopped: {name} {how}",
             why=f"{error.what}: {error.why}",
             fix=f"{error.fix}; then `{again}` goes on where it stopped",
         ) from error

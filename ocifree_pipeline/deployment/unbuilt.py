@@ -10,11 +10,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 
-UNBUILT: Mapping[str, str] = MappingProxyType(
-    {
-        "job:upgrade_proxmox": "rolling upgrades of Proxmox",
-    }
-)
+UNBUILT: Mapping[str, str] = MappingProxyType({})
 
 
 def is_built(subject: str) -> bool:
