@@ -19,7 +19,7 @@ from ocifree_pipeline.systems.packer.template import DISK_GB, Build, Template, t
 FOLDER = template_folder()
 SCRIPTS = FOLDER / "scripts"
 SOURCED = {"files", "repositories", "run"}
-HOST = Host("packer", "1.14.2", "qemu-system-aarch64", "code.fd", "vars.fd", "tcg", 2)
+HOST = Host("packer", "1.14.2", "qemu-system-aarch64", "qemu-img", "code.fd", "vars.fd", "tcg", 2)
 BUILD = Build("proxmox_ampere", "proxmox-ampere", "arm64", 13, Path("base.qcow2"), "sha256:" + "0" * 64)
 
 

@@ -178,14 +178,15 @@ def _built(step: Step, declared: PackerBuild) -> Outcome:
     evidence: list[dict[str, Scalar]] = [
         *_described(seen),
         {"what": "built", "found": f"in {minutes:.1f} min with {built.accelerator}; {allowed} min allowed: {slow}"},
-        {"what": "packages", "found": f"{len(built.packages)}, listed in {built.record}"},
+        {"what": "packages", "found": f"{built.packages}, listed in {built.bill}"},
+        {"what": "asked after a start", "found": f"{len(built.answers)} questions, all answered well"},
     ]
     evidence += [{"what": f"phase: {one.name}", "found": f"{one.seconds:.0f} s"} for one in built.phases]
     return Outcome(
         summary=f"{name}: {size_in_words(built.size)}, {architecture}, {facts.firmware}, {built.sha256[:12]}",
         facts=facts,
         plan=(f"build {name} from {source}",) if built.fresh else (),
-        numbers={"size GB": built.size / GIGA, "build minutes": minutes, "packages": len(built.packages)},
+        numbers={"size GB": built.size / GIGA, "build minutes": minutes, "packages": built.packages},
         evidence=evidence,
         look_inside=f"qemu-img info {built.path}",
     )

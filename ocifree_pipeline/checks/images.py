@@ -1,4 +1,4 @@
-"""Checks of the group images: does it fit, is it nobody's yet, and does it start with the right firmware."""
+"""Checks of the group images: does it fit, is it nobody's yet, is it hardened, and does it start by UEFI."""
 
 from __future__ import annotations
 
@@ -75,6 +75,33 @@ def identity_clean(step: Step) -> Verdict:
         )
     rest = f"; not read: {'; '.join(traces.unread)}" if traces.unread else ""
     return Verdict(True, f"nothing of a first boot in {', '.join(traces.looked_at)}{rest}", numbers=numbers)
+
+
+def hardened(step: Step) -> Verdict:
+    """What a machine from the image answered when it was started after its build, from inside and from outside."""
+    name = step.key.rpartition("/")[2]
+    if not step.blueprint.is_packer_build(name):
+        return Verdict(True, "does not apply: it was made elsewhere; `guest_answers` judges the machines from it")
+    from ocifree_pipeline.systems.packer.building import answers_of
+
+    facts = step.facts(step.key, ImageFacts)
+    _size(facts, step.key)
+    answers = answers_of(Path(facts.path), facts.sha256)
+    if not answers:
+        return Verdict(
+            False, f"nobody has started it: its record is gone or of another image; fix: rm {facts.path} and "
+            f"{materialize_command(step.key)}",
+        )  # fmt: skip
+    bad = [one for one in answers if not one.good]
+    return Verdict(
+        not bad,
+        f"not as it must be: {'; '.join(f'{one.what}: {one.found}' for one in bad)}; fix: mend the step in "
+        f"packer/scripts, then {materialize_command(step.key)}"
+        if bad
+        else f"a machine from it gave {len(answers)} good answers",
+        numbers={"answers that are not good": len(bad)},
+        evidence=tuple({"asked": one.what, "found": one.found, "good": one.good} for one in answers),
+    )
 
 
 def firmware_uefi(step: Step) -> Verdict:

@@ -32,7 +32,7 @@ from ocifree_pipeline_tests.assets.conftest import Deployment
 from ocifree_pipeline_tests.sandbox.harness import RunningSandbox, running
 from ocifree_pipeline_tests.systems.images import disks
 from ocifree_pipeline_tests.systems.images.test_identity import CLEAN, MKFS, ext4
-from ocifree_pipeline_tests.systems.packer.conftest import install
+from ocifree_pipeline_tests.systems.packer.conftest import install, well
 
 KEYS = ["images/base_hardened_amd64", "images/proxmox_ampere", "images/talos_nocloud"]
 CUSTOM = ["oci/custom_image/base_hardened_amd64", "oci/custom_image/proxmox_ampere"]
@@ -122,6 +122,7 @@ def test_everything_up_to_images_that_oracle_starts_and_nothing_the_second_time(
     assert told["images/talos_nocloud:identity_clean"][0]
     assert "does not apply" in told["images/talos_nocloud:identity_clean"][2]
     assert told["images/proxmox_ampere:identity_clean"][:2] == (False, "WARN")
+    assert "made elsewhere" in told["images/proxmox_ampere:hardened"][2]
     offered = mirror.offered()["proxmox_ampere"]
     file, image = lab.facts("images/proxmox_ampere"), lab.facts("oci/custom_image/proxmox_ampere")
     assert file["sha256"] == image["sha256"] == offered.sha256
@@ -283,6 +284,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "programs"
     install(folder)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    monkeypatch.setenv("OCIFREE_ACCELERATOR", "tcg")
+    monkeypatch.setattr("ocifree_pipeline.systems.packer.building.probe", well)
     monkeypatch.setenv("OCIFREE_FIRMWARE_CODE", str(folder / "code.fd"))
     monkeypatch.setenv("OCIFREE_FIRMWARE_VARS", str(folder / "vars.fd"))
     monkeypatch.setattr("ocifree_pipeline.systems.packer.building.ROOM_GB", dict.fromkeys(template.ROOM_GB, 0))
@@ -306,7 +309,8 @@ def test_a_packer_build_needs_a_source(begin, lab):
 def test_a_packer_build_is_an_image_like_any_other_and_is_built_once(begin, lab, programs):
     key = "images/base_hardened_amd64"
     built = begin(base_hardened_amd64=built_from("base_hardened_amd64"))
-    built.materialize(key, "oci/custom_image/base_hardened_amd64")
+    told = verdicts(built.materialize(key, "oci/custom_image/base_hardened_amd64"))
+    assert told[f"{key}:hardened"] == (True, "ERROR", "a machine from it gave 1 good answers")
     facts, metadata = built.facts(key), built.metadata(key)
     assert hashlib.sha256(Path(facts["path"]).read_bytes()).hexdigest() == facts["sha256"]
     assert facts["source"] == mirror.offered()["base_hardened_amd64"].url
@@ -315,6 +319,11 @@ def test_a_packer_build_is_an_image_like_any_other_and_is_built_once(begin, lab,
     assert built.facts("oci/custom_image/base_hardened_amd64")["sha256"] == facts["sha256"]
     (programs / "packer").unlink()
     built.materialize(key)
+    record = Path(facts["path"]).with_suffix(".json")
+    record.write_text(record.read_text().replace('"good": true', '"good": false'))
+    assert "publickey" in check(built, key, "hardened")[2]
+    record.unlink()
+    assert check(built, key, "hardened")[0] is False
     assert (built.facts(key), built.metadata(key)["plan"]) == (facts, "nothing to do")
 
 

@@ -4,6 +4,6 @@ set -eu
 . "$(dirname "$0")/files.sh"
 
 # shellcheck disable=SC2016  # dpkg-query fills this in, not the shell
-dpkg-query -W -f='${db:Status-Status} ${Package}\t${Version}\t${Architecture}\n' |
+dpkg-query -W -f='${db:Status-Status} ${Package}\t${Version}\t${Architecture}\t${Maintainer}\n' |
   sed -n 's/^installed //p' >"$root/tmp/ocifree-packages.tsv"
 chmod 0644 "$root/tmp/ocifree-packages.tsv"

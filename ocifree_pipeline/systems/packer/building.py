@@ -1,7 +1,8 @@
 """Build an image once: what was built from the same template, scripts, variables and source is taken as it is.
 
-Everything happens in a folder of the build alone. An image gets its name only after it was looked into, and its record
-(a JSON file beside it) is written last: an image without a record, or of another digest, was never finished.
+Everything happens in a folder of the build alone. An image gets its name only after it was looked into, started and
+asked, and its record (a JSON file beside it) is written last: an image without a record, or of another digest, was
+never finished.
 """
 
 from __future__ import annotations
@@ -22,14 +23,19 @@ from ocifree_pipeline.systems.durable import make_durable
 from ocifree_pipeline.systems.images.download import SPARE_BYTES, digest_of
 from ocifree_pipeline.systems.images.inspection import firmware_for, look_into
 from ocifree_pipeline.systems.images.progress import size_in_words
+from ocifree_pipeline.systems.packer.booting import one_time_key
+from ocifree_pipeline.systems.packer.contents import Package, bill_of, packages_in
 from ocifree_pipeline.systems.packer.host import Host
 from ocifree_pipeline.systems.packer.messages import Listener, Phase, error_of
+from ocifree_pipeline.systems.packer.probe import Answer, probe, require_hardened
 from ocifree_pipeline.systems.packer.process import GRACE_SECONDS, end_leftovers, run
 from ocifree_pipeline.systems.packer.template import ROOM_GB, Build, template_folder, variables_of
 
 GIGA = 1_000_000_000
 INIT_SECONDS, VALIDATE_SECONDS = 900.0, 300.0
 BUILD_SECONDS, SLOW_BUILD_SECONDS = 2 * 3600.0, 8 * 3600.0
+Ask = Callable[..., tuple[Answer, ...]]
+"""As `probe.probe`; tests have another."""
 _NOT_HANDED_ON = ("PKR_VAR_", "PACKER_LOG")
 
 
@@ -44,12 +50,18 @@ class Built:
     accelerator: str
     seconds: float
     phases: tuple[Phase, ...]
-    packages: tuple[tuple[str, ...], ...]
+    packages: int
+    answers: tuple[Answer, ...]
     fresh: bool
 
     @property
     def record(self) -> Path:
         return self.path.with_suffix(".json")
+
+    @property
+    def bill(self) -> Path:
+        """What is in it, in CycloneDX."""
+        return self.path.with_suffix(".cdx.json")
 
 
 def build_image(
@@ -64,6 +76,7 @@ def build_image(
     most_seconds: float | None = None,
     grace_seconds: float = GRACE_SECONDS,
     free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+    ask: Ask | None = None,
 ) -> Built:
     """The image of `build` in `folder`. The computer is looked at only if there is something to build."""
     templates = templates or template_folder()
@@ -84,13 +97,17 @@ def build_image(
             listener = made.run(limit)
             seconds = round(time.monotonic() - started, 1)
             image = made.accepted(most_bytes)
-            digest, size = digest_of(image), image.stat().st_size
+            answers = (ask or probe)(image, build.architecture, host, work, is_base=made.is_base, say=say)
+            require_hardened(answers, build.image)
+            digest, size, packages = digest_of(image), image.stat().st_size, made.packages()
             built = Built(
-                target, key, digest, size, host.accelerator, seconds, listener.phases(), made.packages(), fresh=True
+                *(target, key, digest, size, host.accelerator, seconds, listener.phases(), len(packages), answers),
+                fresh=True,
             )
             make_durable(image)
             built.record.unlink(missing_ok=True)
             image.replace(target)
+            _write(built.bill, bill_of(packages, image=build.image, debian=build.debian, sha256=digest))
             _write_record(built, build, host)
         shutil.rmtree(made.kept_logs, ignore_errors=True)
         return built
@@ -110,9 +127,19 @@ def find_built(target: Path, key: str) -> Built | None:
             accelerator=record["accelerator"],
             seconds=record["seconds"],
             phases=tuple(Phase(**one) for one in record["phases"]),
-            packages=tuple(tuple(one) for one in record["packages"]),
+            packages=record["packages"],
+            answers=tuple(Answer(**one) for one in record["answers"]),
             fresh=False,
         )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def answers_of(path: Path, sha256: str) -> tuple[Answer, ...] | None:
+    """What the image of this digest answered when it was built; None if that is not known."""
+    try:
+        record: Any = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        return tuple(Answer(**one) for one in record["answers"]) if record["sha256"] == sha256 else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
@@ -150,7 +177,7 @@ class _Making:
             shutil.rmtree(self.work, ignore_errors=True)
 
     def run(self, most_seconds: float) -> Listener:
-        key_file, public_key = _one_time_key(self.work)
+        key_file, public_key = one_time_key(self.work)
         variables = self.work / "variables.pkrvars.json"
         given = variables_of(self.build, self.host, self.work, key_file, public_key)
         variables.write_text(json.dumps(given, indent=1), "utf-8")
@@ -201,36 +228,21 @@ class _Making:
             ) from error
         return image
 
-    def packages(self) -> tuple[tuple[str, ...], ...]:
-        """Name, version and architecture of everything installed, if the build wrote it down."""
+    @property
+    def is_base(self) -> bool:
+        return self.build.template == "base-hardened"
+
+    def packages(self) -> tuple[Package, ...]:
+        """Everything that is installed, as the build wrote it down."""
         listed = self.work / "packages.tsv"
-        if not listed.exists():
-            return ()
-        return tuple(tuple(line.split("\t")) for line in listed.read_text("utf-8").splitlines() if line)
+        return packages_in(listed.read_text("utf-8")) if listed.exists() else ()
 
     def _keep_logs(self) -> None:
         shutil.rmtree(self.kept_logs, ignore_errors=True)
-        for name in ("packer.log", "console.log"):
+        for name in ("packer.log", "console.log", "probe/console.log", "probe/qemu.log"):
             if (self.work / name).exists():
                 self.kept_logs.mkdir(exist_ok=True, mode=0o700)
-                shutil.move(self.work / name, self.kept_logs / name)
-
-
-def _one_time_key(work: Path) -> tuple[Path, str]:
-    """A key for one build: the machine is reachable from this computer only, and its user goes with the build."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = Ed25519PrivateKey.generate()
-    path = work / "key"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-            )
-        )
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return path, public.decode()
+                shutil.move(self.work / name, self.kept_logs / name.replace("/", "-"))
 
 
 def _environ(environ: Mapping[str, str], work: Path) -> dict[str, str]:
@@ -264,11 +276,15 @@ def _write_record(built: Built, build: Build, host: Host) -> None:
         "packer": host.version,
         **{name: value for name, value in asdict(built).items() if name not in ("path", "fresh")},
     }
-    part = built.record.with_suffix(".json.part")
-    part.write_text(json.dumps(record, indent=1), "utf-8")
+    _write(built.record, json.dumps(record, indent=1))
+
+
+def _write(target: Path, text: str) -> None:
+    part = target.with_name(f"{target.name}.part")
+    part.write_text(text, "utf-8")
     make_durable(part)
-    part.replace(built.record)
-    make_durable(built.record.parent)
+    part.replace(target)
+    make_durable(target.parent)
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing
 from ocifree_pipeline.systems import child
@@ -19,6 +20,7 @@ Accelerator = Literal["kvm", "hvf", "tcg"]
 
 OLDEST = (1, 10)
 VERSION_SECONDS = 60
+TRIAL_SECONDS = 30
 _QEMU: Mapping[Architecture, str] = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 _MACHINES: Mapping[str, Architecture] = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 _ISO_MAKERS = ("xorriso", "mkisofs", "genisoimage", "hdiutil", "oscdimg")
@@ -43,6 +45,25 @@ FIRMWARE: Mapping[Architecture, tuple[tuple[str, str], ...]] = {
 """Code and template of the variables, as Debian, Fedora, Arch and Homebrew place them."""
 
 
+def runs_with_kvm(qemu: str) -> bool:
+    """Whether QEMU gets as far as a machine that waits to be let go. A KVM that may be opened need not work."""
+    machine = "virt" if qemu.endswith("aarch64") else "q35"
+    try:
+        done = subprocess.run(  # noqa: S603
+            [
+                *(qemu, "-machine", f"{machine},accel=kvm", "-cpu", "host", "-nodefaults", "-display", "none"),
+                *("-S", "-monitor", "stdio"),
+            ],
+            input=b"quit\n",
+            capture_output=True,
+            timeout=TRIAL_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """Everything that a build of one architecture needs of the computer."""
@@ -50,6 +71,7 @@ class Host:
     packer: str
     version: str
     qemu: str
+    qemu_img: str
     firmware_code: str
     firmware_vars: str
     accelerator: Accelerator
@@ -67,30 +89,36 @@ def find_host(
     machine: Callable[[], tuple[str, str]] = lambda: (platform.system(), platform.machine()),
     kvm: Path = Path("/dev/kvm"),
     firmware: Mapping[Architecture, tuple[tuple[str, str], ...]] = FIRMWARE,
+    kvm_works: Callable[[str], bool] = runs_with_kvm,
 ) -> Host:
     """All of it, or PreconditionMissing that names everything that is missing at once."""
     packages = f"on Debian: apt install {_PACKAGES[architecture]} qemu-utils xorriso"
     qemu = shutil.which(_QEMU[architecture], path=environ.get("PATH"))
+    qemu_img = shutil.which("qemu-img", path=environ.get("PATH"))
     pair = _firmware(environ, firmware[architecture])
     missing = [
         what
         for what, there in (
             (_QEMU[architecture], qemu),
-            ("qemu-img", shutil.which("qemu-img", path=environ.get("PATH"))),
+            ("qemu-img", qemu_img),
             (f"the UEFI firmware for {architecture}", pair),
             ("xorriso", next(filter(None, (shutil.which(one, path=environ.get("PATH")) for one in _ISO_MAKERS)), None)),
         )
         if there is None
     ]
     packer, version = _packer(environ, missing, packages)
-    if missing or qemu is None or pair is None:
+    if missing or qemu is None or qemu_img is None or pair is None:
         raise PreconditionMissing(
             f"this computer cannot build images for {architecture}: {', '.join(missing)} not found",
             why="Packer makes the image in a virtual machine that starts by UEFI",
             fix=f"{packages}; or declare `prebuilt: {{url, sha256}}`",
         )
-    accelerator = _accelerator(architecture, machine(), kvm)
-    return Host(packer, version, qemu, *pair, accelerator, max(1, min(4, os.cpu_count() or 1)))
+    accelerator = _named_accelerator(environ)
+    if accelerator is None:
+        accelerator = _accelerator(architecture, machine(), kvm)
+        if accelerator == "kvm" and not kvm_works(qemu):
+            accelerator = "tcg"
+    return Host(packer, version, qemu, qemu_img, *pair, accelerator, max(1, min(4, os.cpu_count() or 1)))
 
 
 def _packer(environ: Mapping[str, str], missing: list[str], packages: str) -> tuple[str, str]:
@@ -129,6 +157,20 @@ def _firmware(environ: Mapping[str, str], places: tuple[tuple[str, str], ...]) -
             )
         return named[0], named[1]
     return next((pair for pair in places if all(Path(one).is_file() for one in pair)), None)
+
+
+def _named_accelerator(environ: Mapping[str, str]) -> Accelerator | None:
+    named = environ.get("OCIFREE_ACCELERATOR", "")
+    for known in get_args(Accelerator):
+        if named == known:
+            return known  # type: ignore[no-any-return]
+    if named:
+        raise PreconditionMissing(
+            f"OCIFREE_ACCELERATOR is {named!r}",
+            why="a guest is run by kvm or hvf, on hardware of its architecture, or by tcg, which emulates it",
+            fix="name one of the three, or unset it to have it chosen",
+        )
+    return None
 
 
 def _accelerator(architecture: Architecture, machine: tuple[str, str], kvm: Path) -> Accelerator:

@@ -12,6 +12,7 @@ import pytest
 
 from ocifree_pipeline.systems.packer.building import Built, build_image
 from ocifree_pipeline.systems.packer.host import Host, find_host
+from ocifree_pipeline.systems.packer.probe import Answer
 from ocifree_pipeline.systems.packer.template import Build
 from ocifree_pipeline_tests.systems.images import disks
 
@@ -25,6 +26,12 @@ def small_disk(loader: str = "BOOTX64.EFI") -> bytes:
 
 
 SMALL_DISK = small_disk()
+WELL = (Answer("kinds of login that are offered", "publickey", True),)
+
+
+def well(*given: Any, **more: Any) -> tuple[Answer, ...]:
+    """What a machine from a good image answers."""
+    return WELL
 
 
 def install(folder: Path) -> None:
@@ -84,6 +91,7 @@ class Bench:
             "environ": self.environ,
             "free_bytes": lambda folder: 10**12,
             "grace_seconds": 5,
+            "ask": well,
         }
         return build_image(wanted or self.wanted(), self.images, self.host, **(given | changes))
 

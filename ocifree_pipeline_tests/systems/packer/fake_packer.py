@@ -79,7 +79,8 @@ def build(fault: dict[str, Any], only: str, given: dict[str, Any]) -> None:
         shutil.copyfile(given["source_url"], output / "image.qcow2")
         with (output / "image.qcow2").open("ab") as image:
             image.truncate(image.tell() + fault.get("more", 0))
-    (work / "packages.tsv").write_text("openssh-server\t1:10.0p1-7\tamd64\nnftables\t1.1.3-1\tamd64\n", "utf-8")
+    listed = ("openssh-server\t1:10.0p1-7\tamd64\tDebian OpenSSH", "tailscale\t1.98.4\tamd64\tTailscale Inc")
+    (work / "packages.tsv").write_text("\n".join(listed) + "\n", "utf-8")
     emit(only, "artifact", "0", "builder-id", "transcend.qemu")
     emit(only, "artifact", "0", "file", "0", str(output / "image.qcow2"))
     emit(only, "artifact", "0", "end")

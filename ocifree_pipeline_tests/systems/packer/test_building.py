@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from ocifree_pipeline.deployment.errors import (
     NotVerified,
@@ -18,9 +21,10 @@ from ocifree_pipeline.deployment.errors import (
     Transient,
 )
 from ocifree_pipeline.systems.images.download import digest_of
-from ocifree_pipeline.systems.packer.building import find_built
+from ocifree_pipeline.systems.packer.building import answers_of, find_built
+from ocifree_pipeline.systems.packer.probe import Answer
 from ocifree_pipeline.systems.packer.template import template_folder
-from ocifree_pipeline_tests.systems.packer.conftest import Bench, small_disk
+from ocifree_pipeline_tests.systems.packer.conftest import WELL, Bench, small_disk
 
 
 class Interrupted(BaseException):
@@ -32,11 +36,11 @@ def test_a_build_ends_with_an_image_and_its_record(bench: Bench) -> None:
     assert bench.commands() == ["init", "validate", "build"]
     assert built.fresh
     assert built.path.read_bytes() == bench.source.read_bytes()
-    assert bench.left() == {built.path.name, built.record.name}
+    assert bench.left() == {built.path.name, built.record.name, built.bill.name}
     record = json.loads(built.record.read_text("utf-8"))
     assert (record["sha256"], record["size"]) == (digest_of(built.path), built.path.stat().st_size)
     assert (record["packer"], record["accelerator"], record["template"]) == ("1.14.2", "tcg", "base-hardened")
-    assert record["packages"][0] == ["openssh-server", "1:10.0p1-7", "amd64"]
+    assert (record["packages"], answers_of(built.path, built.sha256)) == (2, WELL)
     names = [phase.name for phase in built.phases]
     assert names == ["Starting VM, booting disk image", "Connected to SSH!", "updates", "ssh"]
     assert all(phase.seconds >= 0 for phase in built.phases)
@@ -49,13 +53,7 @@ def test_nothing_is_built_twice(bench: Bench) -> None:
     bench.environ["PATH"] = "/nowhere"  # and no program is needed for it
     again = bench.build()
     assert bench.commands() == ["init", "validate", "build"]
-    assert (again.path, again.sha256, again.phases, again.packages) == (
-        first.path,
-        first.sha256,
-        first.phases,
-        first.packages,
-    )
-    assert not again.fresh
+    assert again == replace(first, fresh=False)
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "no image", "no record", "half a record", "foreign record"])
@@ -199,6 +197,38 @@ def test_what_was_made_is_looked_at_before_it_gets_a_name(
     assert bench.left() == {"failed-base_hardened_amd64"}
 
 
+def test_an_image_that_answers_wrongly_never_gets_its_name(bench: Bench) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def ask(image: Path, *given: Any, is_base: bool, **more: Any) -> tuple[Answer, ...]:
+        asked.append((image.parent.name, is_base))
+        return (*WELL, Answer("root with a key", "let in", False))
+
+    with pytest.raises(NotVerified, match="is not hardened: root with a key") as caught:
+        bench.build(ask=ask)
+    assert "root with a key: let in" in caught.value.why
+    assert (asked, bench.left()) == ([("output", True)], {"failed-base_hardened_amd64"})
+
+
+def test_answers_belong_to_one_image(bench: Bench) -> None:
+    built = bench.build()
+    assert answers_of(built.path, "0" * 64) is None
+    built.record.unlink()
+    assert answers_of(built.path, built.sha256) is None
+
+
+def test_the_bill_of_materials_keeps_to_its_schema(bench: Bench) -> None:
+    built = bench.build()
+    told = built.bill.read_text("utf-8")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(told) is None
+    bill = json.loads(told)
+    assert {one["purl"] for one in bill["components"]} == {
+        "pkg:deb/debian/openssh-server@1:10.0p1-7?arch=amd64&distro=debian-13",
+        "pkg:deb/tailscale/tailscale@1.98.4?arch=amd64&distro=debian-13",
+    }
+    assert bill["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": built.sha256}]
+
+
 def test_an_image_of_the_other_architecture_is_refused(bench: Bench) -> None:
     bench.source.write_bytes(small_disk("BOOTAA64.EFI"))
     with pytest.raises(NotVerified, match="does not start on amd64"):
@@ -257,7 +287,7 @@ def test_a_machine_that_a_killed_build_left_is_ended_by_the_next(bench: Bench) -
             process.kill()
             process.wait()
     assert any(line.startswith("ended 1 process") for line in bench.said)
-    assert bench.left() == {built.path.name, built.record.name}
+    assert bench.left() == {built.path.name, built.record.name, built.bill.name}
 
 
 def test_two_builds_of_one_image_do_not_meet(bench: Bench) -> None:

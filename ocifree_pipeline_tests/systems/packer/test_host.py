@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing
-from ocifree_pipeline.systems.packer.host import find_host
+from ocifree_pipeline.systems.packer.host import find_host, runs_with_kvm
 from ocifree_pipeline_tests.systems.packer.conftest import Bench
 
 
@@ -81,6 +81,7 @@ def test_a_named_firmware_that_is_not_there(bench: Bench) -> None:
     ("machine", "kvm", "architecture", "accelerator"),
     [
         (("Linux", "x86_64"), True, "amd64", "kvm"),
+        (("Linux", "x86_64"), None, "amd64", "tcg"),
         (("Linux", "x86_64"), False, "amd64", "tcg"),
         (("Linux", "x86_64"), True, "arm64", "tcg"),
         (("Linux", "aarch64"), True, "arm64", "kvm"),
@@ -89,11 +90,30 @@ def test_a_named_firmware_that_is_not_there(bench: Bench) -> None:
     ],
 )
 def test_hardware_runs_its_own_architecture(
-    bench: Bench, machine: tuple[str, str], kvm: bool, architecture: Any, accelerator: str
+    bench: Bench, machine: tuple[str, str], kvm: bool | None, architecture: Any, accelerator: str
 ) -> None:
+    """`kvm` is None where the device may be opened and does not work."""
     device = bench.folder / "kvm"
-    if kvm:
+    if kvm is not False:
         device.touch()
-    host = find_host(architecture, bench.environ, machine=lambda: machine, kvm=device)
+    host = find_host(
+        architecture, bench.environ, machine=lambda: machine, kvm=device, kvm_works=lambda qemu: kvm is True
+    )
     assert host.accelerator == accelerator
     assert host.is_slow == (accelerator == "tcg")
+
+
+@pytest.mark.parametrize(("says", "works"), [("exit 0", True), ("echo failed to set MSR >&2; exit 134", False)])
+def test_kvm_is_believed_when_a_machine_waits_on_it(bench: Bench, says: str, works: bool) -> None:
+    qemu = bench.bin / "qemu-system-x86_64"
+    qemu.write_text(f"#!/bin/sh\nread word && [ $word = quit ] || exit 1\n{says}\n", "utf-8")
+    assert runs_with_kvm(str(qemu)) == works
+    assert not runs_with_kvm("/nowhere/qemu")
+
+
+def test_the_accelerator_is_chosen_by_name(bench: Bench) -> None:
+    bench.environ["OCIFREE_ACCELERATOR"] = "kvm"
+    assert bench.host().accelerator == "kvm"
+    bench.environ["OCIFREE_ACCELERATOR"] = "fast"
+    with pytest.raises(PreconditionMissing, match="OCIFREE_ACCELERATOR is 'fast'"):
+        bench.host()
