@@ -118,12 +118,17 @@ def verify(
 def manifests(
     folder: Annotated[Path, typer.Argument(help="A folder in a checkout of the repository that Flux follows.")],
     deployment: DeploymentFile = None,
+    dagster: Annotated[
+        str | None, typer.Option("--dagster", metavar="IMAGE", help="Also ocifree itself, from this image.")
+    ] = None,
+    database: Annotated[str, typer.Option("--database", help="The host of its PostgreSQL.")] = "postgres",
     as_json: Json = False,
 ) -> None:
     """Write the platform's manifests for Flux to deliver: one folder a part, nothing else is touched."""
-    from ocifree_pipeline.cli.manifests import write_manifests
+    from ocifree_pipeline.cli.manifests import Dagster, write_manifests
 
-    write_manifests(deployment, folder, as_json)
+    itself = Dagster(dagster, database) if dagster else None
+    write_manifests(deployment, folder, as_json, itself)
 
 
 @app.command()
