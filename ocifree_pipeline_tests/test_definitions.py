@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 LINEAGE = Path(__file__).parent / "lineage"
 
 EVERY_ASSET = """
-tenancy/limits tenancy/plan tenancy/guardrails tenancy/a1_capacity
+tenancy/limits tenancy/plan tenancy/guardrails tenancy/a1_capacity tenancy/storage_quota
 oci/network oci/reserved_ips oci/image_bucket oci/dns_zone
 images/base_hardened_amd64 images/base_hardened_arm64 images/proxmox_ampere images/talos_nocloud
 oci/custom_image/base_hardened_amd64 oci/custom_image/proxmox_ampere

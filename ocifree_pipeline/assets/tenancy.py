@@ -1,4 +1,4 @@
-"""tenancy/limits, tenancy/plan, tenancy/guardrails, tenancy/a1_capacity: what the account allows, and what we take."""
+"""tenancy/limits, plan, guardrails, a1_capacity and storage_quota: what the account allows, and what we take."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.deployment.limits import Counts
 from ocifree_pipeline.deployment.plan import A1_SHAPE, Refusal
 from ocifree_pipeline.deployment.pricing import Item, free_of, require_free
-from ocifree_pipeline.deployment.quota_policy import statements, storage_by_domain
+from ocifree_pipeline.deployment.quota_policy import BootVolume, statements, storage_by_domain
 from ocifree_pipeline.record.definition import OWNERS, Step, define_asset
 from ocifree_pipeline.record.facts import find_facts, materialize_command
-from ocifree_pipeline.record.foundation import GuardrailsFacts
-from ocifree_pipeline.record.machines import InstanceFacts
+from ocifree_pipeline.record.foundation import GUARDRAILS, STORAGE_QUOTA, GuardrailsFacts, guards_of
+from ocifree_pipeline.record.machines import held
 from ocifree_pipeline.record.outcome import Outcome, Scalar
 from ocifree_pipeline.record.tenancy import (
     CountsFacts,
@@ -57,7 +57,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]
     )
     yield define_asset(
         blueprint,
-        "tenancy/guardrails",
+        GUARDRAILS,
         _guardrails,
         group=GROUP,
         kinds={"oci"},
@@ -65,6 +65,18 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]
         describe=(
             "A quota policy that makes Oracle refuse paid shapes at the door, and a budget with an alert at 0.01. Made "
             "before anything billable can exist."
+        ),
+    )
+    yield define_asset(
+        blueprint,
+        STORAGE_QUOTA,
+        _guardrails,
+        group=GROUP,
+        kinds={"oci"},
+        deps=[GUARDRAILS, *(f"machines/{machine.name}" for machine in blueprint.plan.machines)],
+        describe=(
+            "The same guardrails once every machine is had: storage is given to the availability domains that they "
+            "are in and to no other, so that the quota alone holds the free total."
         ),
     )
     yield dg.AssetSpec(
@@ -169,14 +181,18 @@ def _plan(step: Step) -> Outcome:
     )
 
 
-def _may_be_in(step: Step, machine: MachineFacts, limits: LimitsFacts) -> tuple[str, ...]:
-    """Where a machine is, if it is claimed; else where it may be found."""
-    claimed = find_facts(step.instance, f"machines/{machine.name}", InstanceFacts)
-    if claimed is not None:
-        return (claimed.availability_domain,)
-    if machine.shape == A1_SHAPE:
-        return a1_domains(step.blueprint.declaration.hunt, limits)
-    return (machine.availability_domain,) if machine.availability_domain else ()
+def _boot_volumes(step: Step, limits: LimitsFacts, machines: tuple[MachineFacts, ...]) -> Iterator[BootVolume]:
+    """Once all are had: where they are. Until then: where each may still be found."""
+    had = {one.name: found for one in machines if (found := held(step.instance, one.name)) is not None}
+    hunted = a1_domains(step.blueprint.declaration.hunt, limits)
+    for one in machines:
+        if len(had) == len(machines):
+            domains: tuple[str, ...] = (had[one.name].availability_domain,)
+        elif one.shape == A1_SHAPE:
+            domains = hunted
+        else:
+            domains = (one.availability_domain,) if one.availability_domain else ()
+        yield domains, one.boot_volume_gb
 
 
 def _guardrails(step: Step) -> Outcome:
@@ -192,9 +208,7 @@ def _guardrails(step: Step) -> Outcome:
     lines = statements(
         free,
         region=declaration.site.region,
-        storage_gb=storage_by_domain(
-            ((_may_be_in(step, m, limits), m.boot_volume_gb) for m in machines), free.get(Resource.BLOCK_STORAGE_GB, 0)
-        ),
+        storage_gb=storage_by_domain(_boot_volumes(step, limits, machines), free.get(Resource.BLOCK_STORAGE_GB, 0)),
         load_balancer=declaration.kubernetes.ccm.enabled,
     )
     session = session_for(declaration.site)
@@ -202,7 +216,7 @@ def _guardrails(step: Step) -> Outcome:
     wanted = guardrails(declaration.name, session.tenancy, [str(line) for line in lines], declaration.budget)
     require_free((Item(one.kind, one.name) for one in wanted), free)
     plan = engine.plan(wanted)
-    before = find_facts(step.instance, step.key, GuardrailsFacts)
+    before = guards_of(step.instance)
     made, proof = put_up(
         engine,
         plan,

@@ -20,10 +20,9 @@ from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import OcifreeError
 from ocifree_pipeline.deployment.watching import Seen, Turn, Watched, look
 from ocifree_pipeline.record.definition import Step
-from ocifree_pipeline.record.facts import find_facts
-from ocifree_pipeline.record.foundation import NetworkFacts
-from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, hop_to, key_of
-from ocifree_pipeline.record.watched import is_lost, note_turn
+from ocifree_pipeline.record.foundation import GUARDRAILS, NetworkFacts
+from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, held, hop_to, key_of
+from ocifree_pipeline.record.watched import note_turn
 
 NAME = "instance_watch"
 SECONDS = 300
@@ -52,7 +51,7 @@ def instance_watch(blueprint: Blueprint) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=NAME,
-        target=dg.AssetSelection.assets(*keys).downstream(),
+        target=dg.AssetSelection.assets(*keys).downstream() | dg.AssetSelection.assets(GUARDRAILS.split("/")),
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Looks after claimed machines. One that Oracle took back is hunted for again, with all that hangs "
@@ -72,14 +71,14 @@ def tick(blueprint: Blueprint, context: dg.SensorEvaluationContext, *, see: Look
     claimed = {
         machine.name: facts
         for machine in blueprint.plan.machines
-        if not is_lost(instance, machine.name)
-        and (facts := find_facts(instance, key_of(machine), InstanceFacts)) is not None
+        if (facts := held(instance, machine.name)) is not None
     }
     if not claimed:
         return dg.SensorResult(skip_reason="no machine has been claimed yet", cursor=context.cursor)
     sights = see(Step(blueprint, f"sensor {NAME}", instance, context.log.info), claimed)
     machines: dict[str, Watched] = {}
     back: list[str] = []
+    lost: list[str] = []
     for name, facts in claimed.items():
         known = cursor.machines.get(name)
         before = known if known is not None and known.ocid == facts.ocid else Watched(ocid=facts.ocid)
@@ -88,13 +87,17 @@ def tick(blueprint: Blueprint, context: dg.SensorEvaluationContext, *, see: Look
             note_turn(instance, name, turn, _words(name, turn, sights[name].words))
         if turn is Turn.BACK:
             back.append(name)
+        if turn is Turn.LOST:
+            lost.append(name)
     said = "; ".join(f"{name}: {sights[name].words}" for name in claimed)
-    if not back:
+    if not back and not lost:
         return dg.SensorResult(
             skip_reason=said, cursor=cursor.model_copy(update={"machines": machines}).model_dump_json()
         )
     kept = Cursor(machines=machines, repairs=cursor.repairs + 1)
-    return dg.SensorResult(run_requests=[_repair(context, back, kept.repairs)], cursor=kept.model_dump_json())
+    requests = [_make_room(lost, kept.repairs)] if lost else []
+    requests += [_repair(context, back, kept.repairs)] if back else []
+    return dg.SensorResult(run_requests=requests, cursor=kept.model_dump_json())
 
 
 def _words(name: str, turn: Turn, seen: str) -> str:
@@ -107,6 +110,15 @@ def _words(name: str, turn: Turn, seen: str) -> str:
             return f"{name} does not answer: {seen}"
         case Turn.BACK:
             return f"{name} is back: {seen}"
+
+
+def _make_room(names: list[str], number: int) -> dg.RunRequest:
+    """The quota gave storage to the domain where the machine was; the next one may be found in another."""
+    return dg.RunRequest(
+        run_key=f"room-{int(time.time())}-{number}",
+        asset_selection=[dg.AssetKey(GUARDRAILS.split("/"))],
+        tags={"ocifree/why": f"room for another {', '.join(names)} wherever it is found"},
+    )
 
 
 def _repair(context: dg.SensorEvaluationContext, names: list[str], number: int) -> dg.RunRequest:

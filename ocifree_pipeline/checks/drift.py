@@ -14,7 +14,7 @@ from ocifree_pipeline.deployment.foundation import PARTS, Part
 from ocifree_pipeline.deployment.platform import flux_delivers
 from ocifree_pipeline.record.definition import Step, Verdict
 from ocifree_pipeline.record.facts import materialize_command
-from ocifree_pipeline.record.foundation import GuardrailsFacts, spec_of
+from ocifree_pipeline.record.foundation import GuardrailsFacts, guards_of, spec_of
 from ocifree_pipeline.record.monitoring import (
     ALLOY,
     DashboardFacts,
@@ -40,7 +40,8 @@ def of_guardrails(step: Step) -> Verdict:
     from ocifree_pipeline.systems.oci.foundation.engine import Engine
     from ocifree_pipeline.systems.oci.session import session_for
 
-    declaration, facts = step.blueprint.declaration, step.facts(step.key, GuardrailsFacts)
+    declaration = step.blueprint.declaration
+    facts = guards_of(step.instance) or step.facts(step.key, GuardrailsFacts)
     session = session_for(declaration.site)
     engine = Engine(session, declaration.name, declaration.compartment, journal_of(declaration.name), step.say)
     wanted = guardrails(declaration.name, session.tenancy, facts.statements, declaration.budget)

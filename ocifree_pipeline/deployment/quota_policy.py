@@ -108,13 +108,17 @@ def needs_of(machines: Iterable[tuple[str | None, int, int]]) -> tuple[Need, ...
     return (*needs, *(Need(quota, None, amount) for quota, amount in sorted(region.items())))
 
 
-def storage_by_domain(boot_volumes: Iterable[tuple[Sequence[str], int]], free_gb: int) -> dict[str, int]:
+BootVolume = tuple[Sequence[str], int]
+"""The availability domains that it may come to be in, and its size in GB."""
+
+
+def storage_by_domain(boot_volumes: Iterable[BootVolume], free_gb: int) -> dict[str, int]:
     """The free storage, by availability domain.
 
-    Each boot volume is its size and the domains that it may come to be in. Oracle counts storage in each domain by
-    itself. While a machine is hunted in several domains, each of them has to have room for it, so for that time the
-    quota alone does not hold the total; the plan, the price list and the check `within_allowance` do. Once every
-    machine is claimed there is one domain for each, and the sum of what is given is what is free.
+    Oracle counts storage in each domain by itself. While a machine is hunted in several domains, each of them has to
+    have room for it, so for that time the quota alone does not hold the total; the plan, the price list and the check
+    `within_allowance` do. Once every machine is had there is one domain for each, and the sum of what is given is what
+    is free.
     """
     taken: dict[str, int] = {}
     settled = True

@@ -26,7 +26,7 @@ OUTSIDE = (
 """What does not live in the tenancy's resources outlives them: readings, files here, the vault, other services."""
 
 _INSIDE = (
-    ("tenancy/guardrails", Stage.GUARDRAILS),
+    ("tenancy/*", Stage.GUARDRAILS),
     ("oci/custom_image/*", Stage.IMAGES),
     ("oci/*", Stage.FOUNDATION),
     ("*", Stage.MACHINES),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dagster as dg
+
 from ocifree_pipeline.deployment.foundation import FoundationSpec, Group, SubnetName, foundation_of
 from ocifree_pipeline.record.definition import Step
+from ocifree_pipeline.record.facts import find_facts
 from ocifree_pipeline.record.outcome import Facts
 from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts
 
@@ -14,14 +17,25 @@ def spec_of(step: Step) -> FoundationSpec:
     return foundation_of(step.blueprint.declaration, plan.topology, plan.reserved_ips, limits.limits.counts())
 
 
+GUARDRAILS, STORAGE_QUOTA = "tenancy/guardrails", "tenancy/storage_quota"
+
+
 class GuardrailsFacts(Facts):
-    """tenancy/guardrails"""
+    """tenancy/guardrails, and tenancy/storage_quota, which are one policy before and after the machines are had."""
 
     quota: str
     statements: tuple[str, ...]
     budget: str
     alert_rule: str
     recipients: tuple[str, ...]
+
+
+def guards_of(instance: dg.DagsterInstance) -> GuardrailsFacts | None:
+    """The guardrails as they were proved last."""
+    found = {key: facts for key in (GUARDRAILS, STORAGE_QUOTA) if (facts := find_facts(instance, key, GuardrailsFacts))}
+    made = {key: instance.get_latest_materialization_event(dg.AssetKey(key.split("/"))) for key in found}
+    last = max(found, key=lambda key: event.timestamp if (event := made[key]) else 0.0, default=None)
+    return found[last] if last else None
 
 
 class NetworkFacts(Facts):

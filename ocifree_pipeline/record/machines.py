@@ -17,7 +17,7 @@ from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.destroyed import MARK, last_mark
 from ocifree_pipeline.record.facts import find_facts, read_facts
 from ocifree_pipeline.record.outcome import Facts
-from ocifree_pipeline.record.watched import lost_at
+from ocifree_pipeline.record.watched import is_lost, lost_at
 from ocifree_pipeline.systems.guests import Kind
 from ocifree_pipeline.systems.ssh.dialer import Dialer, Hop
 from ocifree_pipeline.systems.ssh.host_keys import host_keys_of
@@ -171,6 +171,11 @@ def let_hunt_go_on(instance: dg.DagsterInstance, key: str) -> None:
             metadata={RESUME: dg.MetadataValue.bool(True), "summary": dg.MetadataValue.text("the hunt may go on")},
         )
     )
+
+
+def held(instance: dg.DagsterInstance, machine: str) -> InstanceFacts | None:
+    """The machine that was had and answered, unless it was lost since."""
+    return None if is_lost(instance, machine) else find_facts(instance, f"machines/{machine}", InstanceFacts)
 
 
 def is_claimed(instance: dg.DagsterInstance, machine: str) -> bool:

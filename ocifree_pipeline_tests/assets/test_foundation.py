@@ -15,8 +15,11 @@ from oci.limits import QuotasClient
 from oci.limits import models as limits
 
 from ocifree_pipeline.deployment.allowances import Resource
-from ocifree_pipeline.record.foundation import GuardrailsFacts, NetworkFacts
+from ocifree_pipeline.deployment.watching import Turn
+from ocifree_pipeline.record.foundation import GUARDRAILS, STORAGE_QUOTA, GuardrailsFacts, NetworkFacts, guards_of
+from ocifree_pipeline.record.watched import note_turn
 from ocifree_pipeline_tests.assets.conftest import FOUNDATION, Deployment, Ground, deployment, ground
+from ocifree_pipeline_tests.chaos.whole_graph import Here, WholeGraph
 
 ALL = (*FOUNDATION, "oci/image_bucket")
 
@@ -101,6 +104,30 @@ def test_a_guard_that_somebody_weakened_is_found_without_writing_and_put_back(st
     assert standing.mutations() == 0
     standing.materialize("tenancy/guardrails")
     assert _run_check(standing, "tenancy/guardrails", "drift").passed
+
+
+def test_the_last_machine_settles_the_quota_and_a_second_run_changes_nothing(native: WholeGraph) -> None:
+    """Three domains, any of which may have room: wide while they are hunted, and narrow before the run ends."""
+
+    def given(here: Here) -> dict[str, int]:
+        found = guards_of(here.instance)
+        assert found is not None
+        lines = [line for line in found.statements if "request.ad" in line]
+        return {line.split("'")[1][-4:]: int(line.split(" to ")[1].split()[0]) for line in lines}
+
+    with native.before(STORAGE_QUOTA) as here:
+        hunted = given(here)
+        assert set(hunted) == {"AD-1", "AD-2", "AD-3"}
+        assert sum(hunted.values()) > 200
+        assert len(here.make(STORAGE_QUOTA).plan) == 1
+        assert given(here) == {"AD-1": 200}
+        here.sandbox.recorder.clear()
+        assert {key: outcome.plan for key, outcome in here.everything().items() if outcome.plan} == {}
+        assert here.sandbox.recorder.query(mutating=True) == []
+
+        note_turn(here.instance, "ampere_1", Turn.LOST, "Oracle took it back")
+        here.make(GUARDRAILS)
+        assert given(here) == hunted, "the next one may be found anywhere"
 
 
 def test_a_free_account_gets_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,6 @@ def test_the_same_end_after_a_death_in_every_asset(graph: WholeGraph) -> None:
                 here.make(asset)
             died += 1
         here.everything()
-        here.everything()  # the quota is tightened once every machine has its place
         found = _without_secrets(here)
         with counted() as again:
             here.everything()

@@ -30,6 +30,7 @@ from ocifree_pipeline.deployment.blueprint import Blueprint, blueprint_of
 from ocifree_pipeline.deployment.examples import example
 from ocifree_pipeline.deployment.loading import parse
 from ocifree_pipeline.record.definition import Body, Step
+from ocifree_pipeline.record.foundation import STORAGE_QUOTA
 from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.sandbox import snapshot
 from ocifree_pipeline.sandbox.image_hosts import mirror
@@ -44,7 +45,7 @@ GROUPS = (tenancy, foundation, images, kubernetes, machines)
 
 
 def bodies(blueprint: Blueprint) -> dict[str, Body]:
-    """What the assets up to the machines do, each after all that it hangs on."""
+    """What the assets up to the machines do, each after all that it hangs on; last the guard that they settle."""
     found: dict[str, tuple[Body, tuple[str, ...]]] = {}
 
     def note(_blueprint: Blueprint, key: str, body: Body | None, *, deps: Any = (), **_more: Any) -> None:
@@ -65,6 +66,7 @@ def bodies(blueprint: Blueprint) -> dict[str, Body]:
 
     for machine in blueprint.plan.machines:
         after_its_upstreams(f"machines/{machine.name}")
+    after_its_upstreams(STORAGE_QUOTA)
     return order
 
 
