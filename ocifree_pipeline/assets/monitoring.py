@@ -53,7 +53,11 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         _alloy,
         group=GROUP,
         kinds={"grafana", "kubernetes"},
-        deps=["platform/flux", *(["proxmox/cluster", "proxmox/ceph"] if on_proxmox else [])],
+        deps=[
+            "platform/flux",
+            *(["platform/tailscale_operator"] if blueprint.declaration.kubernetes.tailscale_operator.enabled else []),
+            *(["proxmox/cluster", "proxmox/ceph"] if on_proxmox else []),
+        ],
         describe="Grafana Alloy as a release, with allow-lists that keep series and logs within the free tier.",
     )
     if cloud.service_account_token is None:

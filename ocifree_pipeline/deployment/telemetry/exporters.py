@@ -109,7 +109,7 @@ def kubelet(landscape: Landscape, node: Node) -> Samples:
     yield one("kubelet_running_pods", len(landscape.on(node.name)))
     for state in ("running", "exited"):
         yield one("kubelet_running_containers", len(landscape.on(node.name)), container_state=state)
-    yield one("kubelet_certificate_manager_client_expiration_seconds", node.booted + CERTIFICATE_SECONDS)
+    yield one("kubelet_certificate_manager_client_ttl_seconds", node.booted + CERTIFICATE_SECONDS - landscape.now)
     for operation in ("create_container", "start_container", "stop_container", "list_podsandbox", "version"):
         yield from _histogram("kubelet_runtime_operations_duration_seconds", 100, operation_type=operation)
     for verb in ("GET", "POST", "PATCH"):

@@ -94,8 +94,10 @@ def samples_per_second(world: World) -> float:
     return count / 300
 
 
-def discarded(world: World) -> int:
-    return int(stack.facts(world).get("discarded", 0))
+def discarded_per_second(world: World) -> float:
+    """Over the last five minutes."""
+    since = world.clock.now().timestamp() - 300
+    return float(sum(samples for at, samples in stack.facts(world).get("discarded", []) if at > since)) / 300
 
 
 def stored(world: World) -> Source:
@@ -181,4 +183,5 @@ def _within_rate(world: World, samples: int, limits: stack.Limits) -> None:
 
 def _count_discarded(world: World, samples: int) -> None:
     known = stack.facts(world)
-    known["discarded"] = known.get("discarded", 0) + samples
+    now = world.clock.now().timestamp()
+    known["discarded"] = [one for one in known.get("discarded", []) if one[0] > now - 300] + [[now, samples]]

@@ -46,7 +46,7 @@ def usage(world: World) -> list[tuple[dict[str, str], float]]:
     numbers = [
         ("grafanacloud_instance_active_series", prom, metrics.active_series(world)),
         ("grafanacloud_instance_samples_per_second", prom, metrics.samples_per_second(world)),
-        ("grafanacloud_instance_samples_discarded", prom, metrics.discarded(world)),
+        ("grafanacloud_instance_samples_discarded_per_second", prom, metrics.discarded_per_second(world)),
         (
             "grafanacloud_instance_metrics_limits",
             {**prom, "limit_name": "max_global_series_per_user"},

@@ -113,9 +113,9 @@ CASES: dict[str, tuple[list[Any], list[dict[str, str]], list[Any]]] = {
         [series("etcd_server_has_leader", [1], node="a")],
     ),
     "CertificateExpires": (
-        [series("kubelet_certificate_manager_client_expiration_seconds", [NOW / 1000 + 24 * HOUR], node="a")],
+        [series("kubelet_certificate_manager_client_ttl_seconds", [24 * HOUR], node="a")],
         [{"node": "a"}],
-        [series("kubelet_certificate_manager_client_expiration_seconds", [NOW / 1000 + 24 * 30 * HOUR], node="a")],
+        [series("kubelet_certificate_manager_client_ttl_seconds", [24 * 30 * HOUR], node="a")],
     ),
     "PodCrashLoops": (
         [series("kube_pod_container_status_waiting_reason", [1], reason="CrashLoopBackOff", **CONTAINER)],

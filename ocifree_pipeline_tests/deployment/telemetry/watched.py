@@ -26,7 +26,7 @@ OURS = {
     "ocifree_runs_failed_a_day",
 }  # fmt: skip
 USAGE = {
-    "grafanacloud_instance_active_series", "grafanacloud_instance_samples_discarded",
+    "grafanacloud_instance_active_series", "grafanacloud_instance_samples_discarded_per_second",
     "grafanacloud_logs_instance_active_streams", "grafanacloud_logs_instance_bytes_received_per_second",
     "grafanacloud_org_logs_usage",
 }  # fmt: skip

@@ -161,7 +161,7 @@ def test_above_the_limit_series_are_discarded_and_the_agent_says_so(world: World
     stack.change(world, limits={"series": metrics.active_series(world) + 10})
     monitored.deliver_pods(world, 30)
     monitored.settle(world, 900)
-    assert metrics.discarded(world) > 0
+    assert metrics.discarded_per_second(world) > 0
     assert any("DataLost" in one for one in mails(world))
 
 

@@ -136,7 +136,7 @@ CLUSTER: tuple[Alert, ...] = (
     Alert(
         "CertificateExpires",
         "control plane",
-        "min by (node) (kubelet_certificate_manager_client_expiration_seconds{$C}) - time() < 7 * 86400",
+        "min by (node) (kubelet_certificate_manager_client_ttl_seconds{$C}) < 7 * 86400",
         "1h",
         "warning",
         "the certificate of the kubelet on {{ $labels.node }} ends within a week",
@@ -200,7 +200,7 @@ CLUSTER: tuple[Alert, ...] = (
     Alert(
         "JobFailed",
         "workloads",
-        "max by (namespace, job_name) (kube_job_status_failed{$C}) > 0",
+        'max by (namespace, job_name) (kube_job_failed{condition="true",$C}) > 0',
         "15m",
         "warning",
         "job {{ $labels.namespace }}/{{ $labels.job_name }} failed",

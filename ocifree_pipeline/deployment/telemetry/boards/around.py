@@ -103,7 +103,12 @@ PIPELINE = Board(
                     red_above=8000,
                     source="usage",
                 ),
-                number("Series discarded", "max(grafanacloud_instance_samples_discarded)", red_above=0, source="usage"),
+                number(
+                    "Samples discarded a second",
+                    "sum(grafanacloud_instance_samples_discarded_per_second)",
+                    red_above=0,
+                    source="usage",
+                ),
                 number(
                     "GB of logs this month",
                     "max(grafanacloud_org_logs_usage)",

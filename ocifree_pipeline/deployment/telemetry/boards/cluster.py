@@ -19,7 +19,7 @@ KUBERNETES = Board(
                     red_above=0,
                 ),
                 number("Pending pods", 'sum(kube_pod_status_phase{phase="Pending",$C}) or vector(0)', red_above=0),
-                number("Failed jobs", "sum(kube_job_status_failed{$C}) or vector(0)", red_above=0),
+                number("Failed jobs", "sum(kube_job_failed{$C}) or vector(0)", red_above=0),
                 number(
                     "Restarts in a day",
                     "sum(increase(kube_pod_container_status_restarts_total{$C}[1h])) * 24",
@@ -145,7 +145,7 @@ CONTROL_PLANE = Board(
                 number("Failed proposals", "sum(etcd_server_proposals_failed_total{$C})", red_above=0),
                 number(
                     "Certificates end in",
-                    "min(kubelet_certificate_manager_client_expiration_seconds{$C}) - time()",
+                    "min(kubelet_certificate_manager_client_ttl_seconds{$C})",
                     "s",
                 ),
                 number("Database", "max(etcd_mvcc_db_total_size_in_bytes{$C})", "bytes"),
