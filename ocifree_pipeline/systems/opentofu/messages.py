@@ -14,14 +14,18 @@ from ocifree_pipeline.deployment.errors import (
     Conflict,
     OcifreeError,
     PreconditionMissing,
+    Reaction,
     Refused,
     Transient,
+    reaction_to,
 )
 from ocifree_pipeline.systems.oci.errors import translate
 
 _ORACLE_SAID = re.compile(r"\b([45]\d\d)-(\w+)[,.]\s*([^\n]*)")
 _REQUEST = re.compile(r"OPC request ID:\s*(\S+)", re.IGNORECASE)
 _CAPACITY = re.compile(r"out of (host )?capacity", re.IGNORECASE)
+
+_STRENGTH = (Reaction.STOP, Reaction.ASK, Reaction.WAIT, Reaction.RETRY)
 
 _WORDS = {"create": "make", "update": "change", "delete": "delete", "read": "read"}
 
@@ -55,8 +59,12 @@ _ROWS = (
          "the provider found no usable key", "`ocifree doctor` checks each part of the key"),
     _Row(r"Operation Timeout|timeout while waiting for state", Transient,
          "Oracle took the request and has not finished it in time", "materialize the asset again; it looks first"),
-    _Row(r"dial tcp|i/o timeout|connection (refused|reset)|TLS handshake|no such host|unexpected EOF|proxyconnect",
+    _Row(r"dial tcp|i/o timeout|connection (refused|reset)|TLS handshake|no such host|unexpected EOF|proxyconnect|"
+         r"Client\.Timeout|deadline exceeded",
          Transient, "the connection failed", "`ocifree doctor` tests the connection"),
+    _Row(r"timeout while waiting for plugin|failed to instantiate provider|plugin did not respond|plugin exited",
+         Transient, "the provider did not start in time, or died", "materialize the asset again; if it repeats, this "
+         "computer has too little memory for it: it takes about 1 GB"),
 )  # fmt: skip
 
 
@@ -129,8 +137,10 @@ def progress(message: Mapping[str, Any]) -> str | None:
 
 
 def error_of(doing: str, diagnostics: Sequence[Diagnostic], otherwise: Sequence[str]) -> OcifreeError:
-    """The error for a run that failed. The first diagnostic decides its kind; all of them are told.
+    """The error for a run that failed.
 
+    Resources are made side by side, so which of them fails first is a matter of luck. What no repetition mends decides,
+    and among those what has a name of its own; then what Oracle itself said, and what comes first by its address.
     `otherwise` is what the program said besides, for one that died without a diagnostic.
     """
     if not diagnostics:
@@ -142,15 +152,17 @@ def error_of(doing: str, diagnostics: Sequence[Diagnostic], otherwise: Sequence[
             why=diagnostics[0].summary[-1000:],
             fix="materialize the asset again; what was made is found again by its tags",
         )
+    diagnostics = sorted(diagnostics, key=lambda one: (one.address, one.text))
+    by_oracle = {one: error for one in diagnostics if (error := _by_oracle(doing, one))}
+    others = [one for one in diagnostics if one not in by_oracle]
+    known = [*by_oracle.values(), *(error for one in others if (error := _by_row(doing, one, diagnostics)))]
+    if known:
+        return min(known, key=lambda error: (_STRENGTH.index(reaction_to(error)), type(error) is Refused))
     first = diagnostics[0]
-    return (
-        _by_oracle(doing, first)
-        or _by_row(doing, first, diagnostics)
-        or Refused(
-            f"{doing}: {_told(diagnostics)}",
-            why=first.detail.strip() or "OpenTofu says no more",
-            fix="this is a fault of ocifree or of the provider; please report it",
-        )
+    return Refused(
+        f"{doing}: {_told(diagnostics)}",
+        why=first.detail.strip() or "OpenTofu says no more",
+        fix="this is a fault of ocifree or of the provider; please report it",
     )
 
 

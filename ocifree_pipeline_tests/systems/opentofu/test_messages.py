@@ -76,6 +76,8 @@ def test_an_answer_of_oracle_is_the_same_error_as_for_the_native_engine(answer: 
         ("Get \"https://iaas.example\": dial tcp 127.0.0.1:1: connect: connection refused", "", Transient,
          Reaction.RETRY),
         ("net/http: TLS handshake timeout", "", Transient, Reaction.RETRY),
+        ("context deadline exceeded (Client.Timeout exceeded while awaiting headers)", "", Transient, Reaction.RETRY),
+        ("Failed to instantiate provider", "timeout while waiting for plugin to start", Transient, Reaction.RETRY),
         ("Operation Timeout \nService: Core Vcn", "Error Message: timeout while waiting for state", Transient,
          Reaction.RETRY),
         ("Something new", "that nobody has seen", Refused, Reaction.STOP),
@@ -87,6 +89,23 @@ def test_other_diagnostics(summary: str, detail: str, kind: type[OcifreeError], 
     assert reaction_to(error) is reaction
     assert error.why
     assert error.fix
+
+
+@given(st.permutations(["limit", "invalid", "cut", "new"]), st.integers(1, 4))
+def test_the_order_in_which_resources_fail_decides_nothing(order: list[str], count: int) -> None:
+    """They are made side by side: the same failures are the same error, and the one that a repetition cannot mend."""
+    said = {
+        "limit": ("400-LimitExceeded, vcn-count is 0", LimitReached),
+        "invalid": ("400-InvalidParameter, the zone is not valid", Refused),
+        "cut": ("dial tcp 127.0.0.1:1: i/o timeout", Transient),
+        "new": ("Something new", Refused),
+    }
+    failed = order[:count]
+    error = error_of("apply", [Diagnostic(said[one][0], "", f"oci_{one}.this") for one in failed], ())
+    assert type(error) is next(kind for name, (_, kind) in said.items() if name in failed)
+    assert str(error) == str(
+        error_of("apply", [Diagnostic(said[o][0], "", f"oci_{o}.this") for o in sorted(failed)], ())
+    )
 
 
 def test_every_diagnostic_is_told_and_the_resource_named() -> None:
