@@ -14,6 +14,7 @@ from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import NotYetBuilt
 from ocifree_pipeline.deployment.unbuilt import is_built, missing_for
 from ocifree_pipeline.record.cluster import CLUSTER
+from ocifree_pipeline.record.proxmox import CLUSTER as PROXMOX_CLUSTER
 
 OPERATIONS = {
     "upgrade_talos": "Upgrade Talos one node at a time: snapshot first, health gates between, stop on doubt.",
@@ -28,7 +29,7 @@ BODIES: Mapping[str, tuple[Body, str, str, str | None]] = {
     "upgrade_kubernetes": (upgrades.upgrade_kubernetes, CLUSTER, upgrades.KUBERNETES, upgrades.RISK),
     "upgrade_proxmox": (
         upgrade_proxmox.upgrade_proxmox,
-        upgrade_proxmox.CLUSTER,
+        PROXMOX_CLUSTER,
         upgrade_proxmox.PROXMOX,
         upgrade_proxmox.RISK,
     ),
