@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
 from ocifree_pipeline.assets.etcd_backup import ensure_fresh
 from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, PreconditionMissing
+from ocifree_pipeline.deployment.plan import Topology
 from ocifree_pipeline.deployment.sections.kubernetes import KUBERNETES_OF_TALOS
 from ocifree_pipeline.record.cluster import (
     CLUSTER,
@@ -21,8 +20,7 @@ from ocifree_pipeline.record.cluster import (
     kept_configuration,
     nodes_of,
 )
-from ocifree_pipeline.record.definition import Step
-from ocifree_pipeline.record.outcome import Outcome
+from ocifree_pipeline.record.definition import Step, record_anew
 from ocifree_pipeline.record.platform import cluster_api, node_api, nodes_in, unready
 from ocifree_pipeline.record.talos import MachineConfigFacts, config_key
 
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
 
 FRESH = timedelta(hours=1)
 """How young the snapshot has to be that an upgrade starts from, or goes on from."""
+DRAIN_SECONDS: Mapping[Topology, float] = {"talos-native": 600.0, "proxmox-ceph": 1800.0}
+"""For the pods of one node to end and for those that a budget waits for to be ready elsewhere."""
 TALOS, KUBERNETES = "ocifree upgrade talos", "ocifree upgrade kubernetes"
 RISK = "one node at a time restarts, and what runs on it pauses or moves"
 
@@ -57,13 +57,14 @@ def upgrade_talos(step: Step) -> str:
             step.say(f"{place.hostname}: from Talos {running[place.hostname]} to {wanted}")
             installer = step.facts(config_key(place.number), MachineConfigFacts).installer
             timeout = NODE_SECONDS[step.blueprint.plan.topology]
-            with stopping(place.hostname, TALOS):
+            with stopping(place.hostname, TALOS), _empty(step, place, f"Talos {wanted}"):
                 upgrading.install(nodes, place, installer, wanted, step.say, timeout=timeout)
                 _wait_until_well(step, nodes, place, lambda seen: _image(seen) == f"Talos (v{wanted})")
         after = upgrading.versions_of(nodes)
         _require_all(after, wanted, "Talos", TALOS)
+        _open_again(step)
     said = _said("Talos", wanted, [place.hostname for place in behind])
-    _record(step, facts.model_copy(update={"talos_version": wanted}), said)
+    record_anew(step, CLUSTER, facts.model_copy(update={"talos_version": wanted}), said)
     return said
 
 
@@ -113,8 +114,9 @@ def upgrade_kubernetes(step: Step) -> str:
             KUBERNETES,
         )
         _require_all(_kubelets(step, nodes), wanted, "Kubernetes", KUBERNETES)
+        _open_again(step)
     said = _said("Kubernetes", wanted, list(dict.fromkeys(place.hostname for place in (*first, *then))))
-    _record(step, facts.model_copy(update={"kubernetes_version": wanted}), said)
+    record_anew(step, CLUSTER, facts.model_copy(update={"kubernetes_version": wanted}), said)
     return said
 
 
@@ -138,8 +140,9 @@ def _kubelet(step: Step, nodes: Nodes, place: Place, wanted: str) -> None:
     from ocifree_pipeline.systems.talos import cluster
 
     step.say(f"{place.hostname}: the kubelet {wanted}")
-    cluster.follow(nodes, place, kept_configuration(step, place.number))
-    _wait_until_well(step, nodes, place, lambda seen: _kubelet_of(seen) == wanted)
+    with _empty(step, place, f"Kubernetes {wanted}"):
+        cluster.follow(nodes, place, kept_configuration(step, place.number))
+        _wait_until_well(step, nodes, place, lambda seen: _kubelet_of(seen) == wanted)
 
 
 def _api_version(step: Step, place: Place) -> str:
@@ -166,6 +169,26 @@ def _kubelet_of(node: Any) -> str:
 
 def _image(node: Any) -> str:
     return str(node.get("status", {}).get("nodeInfo", {}).get("osImage", ""))
+
+
+@contextmanager
+def _empty(step: Step, place: Place, reason: str) -> Iterator[None]:
+    """Without the pods that can be elsewhere. What goes wrong meanwhile leaves the node closed, as it is in doubt."""
+    from ocifree_pipeline.systems.kube.draining import drain
+
+    _open_again(step)
+    with cluster_api(step) as api:
+        drain(api, place.hostname, reason, step.say, timeout=DRAIN_SECONDS[step.blueprint.plan.topology])
+    yield
+    _open_again(step)
+
+
+def _open_again(step: Step) -> None:
+    """Also what an upgrade that broke off has left closed."""
+    from ocifree_pipeline.systems.kube.draining import open_again
+
+    with cluster_api(step) as api:
+        open_again(api, step.say)
 
 
 # the gate -------------------------------------------------------------------------------------------------------------
@@ -252,16 +275,3 @@ def _require_configurations(step: Step, field: str, wanted: str) -> None:
 
 def _said(what: str, wanted: str, moved: list[str]) -> str:
     return f"{what} {wanted} on every node; upgraded now: {', '.join(moved) or 'none, nothing to do'}"
-
-
-def _record(step: Step, facts: ClusterFacts, said: str) -> None:
-    """What was read back is what talos/cluster tells from now on. Nothing new is not written down."""
-    if step.facts(CLUSTER, ClusterFacts) == facts:
-        return
-    step.instance.report_runless_asset_event(
-        dg.AssetMaterialization(
-            CLUSTER.split("/"),
-            metadata=Outcome(summary=said, facts=facts).as_metadata(0.0),
-            tags={"dagster/data_version": facts.version()},
-        )
-    )

@@ -103,6 +103,17 @@ def invalid(kind: str, group: str, name: str, causes: list[Cause]) -> Refusal:
     )
 
 
+def too_many_disruptions(budget: Tree) -> Refusal:
+    status, name = budget.get("status") or {}, budget["metadata"]["name"]
+    needs, has = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
+    cause = {
+        "reason": "DisruptionBudget",
+        "message": f"The disruption budget {name} needs {needs} healthy pods and has {has} currently",
+    }
+    said = "Cannot evict pod as it would violate the pod's disruption budget."
+    return Refusal(429, "TooManyRequests", said, {"causes": [cause]})
+
+
 def bad_request(message: str) -> Refusal:
     return Refusal(400, "BadRequest", message)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ocifree_pipeline.sandbox.kubernetes import access, statuses
 from ocifree_pipeline.sandbox.kubernetes.calls import MERGE_PATCH, Answer, Call, Target, User
+from ocifree_pipeline.sandbox.kubernetes.conditions import is_true
 from ocifree_pipeline.sandbox.kubernetes.kinds import Kind
-from ocifree_pipeline.sandbox.kubernetes.selectors import text_of
+from ocifree_pipeline.sandbox.kubernetes.selectors import selects, text_of
 from ocifree_pipeline.sandbox.kubernetes.store import Store
 from ocifree_pipeline.sandbox.kubernetes.trees import Tree, at
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ocifree_pipeline.sandbox.kubernetes.api import Api
 
 TOKEN_SECONDS = 3600
+BUDGETS = "poddisruptionbudgets.policy"
 AUTHORIZATION, AUTHENTICATION = "authorization.k8s.io", "authentication.k8s.io"
 
 
@@ -30,9 +32,7 @@ def answer(api: "Api", kind: Kind, target: Target, call: Call) -> Answer:
     if (kind.plural, target.sub) == ("namespaces", "finalize") and call.method == "PUT":
         return _finalize(api, found, call)
     if (kind.plural, target.sub) == ("pods", "eviction") and call.method == "POST":
-        options = (call.body or {}).get("deleteOptions")
-        api.writer.delete(kind, target, Call("DELETE", call.path, call.user, body=options))
-        return Answer(201, statuses.success({"name": target.name}))
+        return _evict(api, kind, target, call, found)
     if (kind.plural, target.sub) == ("pods", "binding") and call.method == "POST":
         node = at(call.body, "target", "name", default="")
         api.client.patch("v1/pods", target.namespace, target.name, {"spec": {"nodeName": node}})
@@ -42,6 +42,23 @@ def answer(api: "Api", kind: Kind, target: Target, call: Call) -> Answer:
     if (kind.plural, target.sub) == ("serviceaccounts", "token") and call.method == "POST":
         return _token(api, target, call)
     raise statuses.not_played(f"{kind.plural}/{target.sub}")
+
+
+def _evict(api: "Api", kind: Kind, target: Target, call: Call, pod: Tree) -> Answer:
+    """A deletion that disruption budgets may refuse; a pod that is not healthy, or has ended, is none they count."""
+    budgets = [one for one in api.store.all(BUDGETS) if one["metadata"]["namespace"] == target.namespace]
+    budgets = [
+        one for one in budgets if selects(at(one, "spec", "selector"), at(pod, "metadata", "labels", default={}))
+    ]
+    if len(budgets) > 1:
+        why = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+        raise statuses.Refusal(500, "InternalError", why)
+    counts = is_true(pod, "Ready") and not pod["metadata"].get("deletionTimestamp")
+    if budgets and counts and not at(budgets[0], "status", "disruptionsAllowed", default=0):
+        raise statuses.too_many_disruptions(budgets[0])
+    options = (call.body or {}).get("deleteOptions")
+    api.writer.delete(kind, target, Call("DELETE", call.path, call.user, body=options))
+    return Answer(201, statuses.success({"name": target.name}))
 
 
 # scale ----------------------------------------------------------------------------------------------------------------

@@ -83,14 +83,13 @@ class Api:
     def get(self, resource: Resource, ref: Ref) -> Object | None:
         return self._call("GET", resource.path(ref), f"read {ref}", none_for=404)
 
-    def list(self, resource: Resource, namespace: str = "", labels: str = "") -> list[Object]:
+    def list(self, resource: Resource, namespace: str = "", labels: str = "", fields: str = "") -> list[Object]:
         """All of them, page by page."""
         found: list[Object] = []
         after = ""
         while True:
-            query = {"limit": str(PAGE)} | {
-                name: value for name, value in (("labelSelector", labels), ("continue", after)) if value
-            }
+            given = (("labelSelector", labels), ("fieldSelector", fields), ("continue", after))
+            query = {"limit": str(PAGE)} | {name: value for name, value in given if value}
             page = self._call("GET", resource.collection(namespace), f"list {resource.plural}", query=query) or {}
             # The entries of a list do not say what they are; the list does.
             found += [{"apiVersion": resource.api_version, "kind": resource.kind, **item} for item in page["items"]]
@@ -113,9 +112,21 @@ class Api:
         return self._call("PATCH", resource.path(ref), f"{verb} {ref}", query=query, body=thing, content=_APPLY) or {}
 
     def annotate(self, resource: Resource, ref: Ref, notes: Mapping[str, str]) -> None:
-        body: Object = {"metadata": {"annotations": dict(notes)}}
-        query = {"fieldManager": MANAGER}
-        self._call("PATCH", resource.path(ref), f"annotate {ref}", query=query, body=body, content=_MERGE)
+        self.merge(resource, ref, {"metadata": {"annotations": dict(notes)}}, f"annotate {ref}")
+
+    def merge(self, resource: Resource, ref: Ref, body: Object, doing: str) -> None:
+        """Set these fields and no others; None takes one away."""
+        self._call("PATCH", resource.path(ref), doing, query={"fieldManager": MANAGER}, body=body, content=_MERGE)
+
+    def evict(self, pod: Ref, uid: str) -> None:
+        """Ask for this very pod to leave its node; a budget that has no room for it answers as a throttle does."""
+        body: Object = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod.name, "namespace": pod.namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        self._call("POST", f"{self.require('v1', 'Pod').path(pod)}/eviction", f"evict {pod}", body=body)
 
     def delete(self, resource: Resource, ref: Ref, uid: str) -> None:
         """This very object and no other of its name; gone already is as good."""

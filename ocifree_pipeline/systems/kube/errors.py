@@ -49,7 +49,8 @@ def error_of(status: int, body: bytes, doing: str, *, secret: bool = False) -> O
     if status in (404, 410):
         return Gone(f"{doing}: it is not there", why=message, fix="materialize the asset again")
     if status == 429:
-        return Throttled(f"{doing}: the API server asks for patience", why=message, fix="try again in a minute")
+        said = _clipped(" ".join([message, *(str(cause.get("message", "")) for cause in causes)]))
+        return Throttled(f"{doing}: the API server asks for patience", why=said, fix="try again in a minute")
     if status >= 500 and status != 501:
         return Transient(
             f"{doing}: the API server failed", why=message, fix="it may be starting; try again in a minute"

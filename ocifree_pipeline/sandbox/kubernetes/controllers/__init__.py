@@ -14,6 +14,7 @@ def all_of_them() -> Iterable["Controller"]:
     from ocifree_pipeline.sandbox.kubernetes.controllers.bootstrap import Manifests
     from ocifree_pipeline.sandbox.kubernetes.controllers.cilium import Cilium
     from ocifree_pipeline.sandbox.kubernetes.controllers.cloud import CloudNodes
+    from ocifree_pipeline.sandbox.kubernetes.controllers.disruptions import Disruptions
     from ocifree_pipeline.sandbox.kubernetes.controllers.endpoints import Endpoints
     from ocifree_pipeline.sandbox.kubernetes.controllers.evictions import Evictions
     from ocifree_pipeline.sandbox.kubernetes.controllers.flux_kustomizations import Kustomizations
@@ -50,6 +51,7 @@ def all_of_them() -> Iterable["Controller"]:
         Scheduler,
         Kubelet,
         Evictions,
+        Disruptions,
         Quotas,
         Endpoints,
         CloudNodes,
