@@ -46,6 +46,7 @@ def materialize_cluster(step: Step) -> Outcome:
 def _cluster(step: Step, nodes: Nodes) -> Outcome:
     from ocifree_pipeline.systems.journal import journal_of
     from ocifree_pipeline.systems.talos import cluster as talos
+    from ocifree_pipeline.systems.talos import restoring
 
     declaration, wanted = step.blueprint.declaration, cluster_of(step)
     before = find_facts(step.instance, step.key, ClusterFacts)
@@ -61,11 +62,12 @@ def _cluster(step: Step, nodes: Nodes) -> Outcome:
         if talos.follow(nodes, place, kept_configuration(step, place.number)):
             lines.append(f"send {place.hostname} its configuration")
             step.say(lines[-1])
+    journal = journal_of(declaration.name)
     founded = talos.bootstrap_once(
         nodes,
         declaration.name,
-        journal_of(declaration.name),
-        was_founded=before is not None,
+        journal,
+        was_founded=before is not None or bool(restoring.under_way(journal, declaration.name)),
         now=now,
         timeout=timeout,
     )
@@ -73,8 +75,9 @@ def _cluster(step: Step, nodes: Nodes) -> Outcome:
         lines.append(f"bootstrap etcd on {nodes.control_planes[0].hostname}")
         step.say(lines[-1])
     view = talos.wait_for_etcd(nodes, step.say, timeout=timeout)
+    restoring.end(journal, declaration.name, "etcd is whole without it")
     step.say(f"etcd is whole: {view}; wait until the Kubernetes API is ready")
-    _wait_for_kubernetes(step, nodes, wanted.endpoint, timeout)
+    wait_for_kubernetes(step, nodes, wanted.endpoint, timeout)
     ran = sorted({tag.removeprefix("v") for tag in versions.values()})
     return Outcome(
         summary=f"{len(view.members)} of {len(nodes.control_planes)} etcd members follow {view.leader}, Kubernetes "
@@ -123,7 +126,7 @@ def _refuse_talos(running: Mapping[str, str], wanted: str) -> None:
     )
 
 
-def _wait_for_kubernetes(step: Step, nodes: Nodes, endpoint: str, timeout: float) -> None:
+def wait_for_kubernetes(step: Step, nodes: Nodes, endpoint: str, timeout: float) -> None:
     from urllib.parse import urlsplit
 
     from ocifree_pipeline.systems.oci.waiting import Pause, wait_for
@@ -158,7 +161,7 @@ def materialize_kubeconfig(step: Step) -> Outcome:
     if reason is not None:
         lines.append(f"fetch a kubeconfig: {reason}")
         step.say(lines[-1])
-        kept = _fetched(step)
+        kept = fetch_kubeconfig(step)
     if kept is None:
         raise NotVerified("there is no kubeconfig", why="none was kept and none was fetched", fix="try again")
     credentials = credentials_of(kept)
@@ -196,7 +199,7 @@ def _why_anew(step: Step, kept: SecretStr | None) -> str | None:
     return f"its certificate is good for {left} more days" if left < RENEW_DAYS else None
 
 
-def _fetched(step: Step) -> SecretStr:
+def fetch_kubeconfig(step: Step) -> SecretStr:
     """From the first control plane that gives one."""
     said = []
     with nodes_of(step) as nodes:

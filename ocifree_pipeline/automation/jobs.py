@@ -7,9 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from ocifree_pipeline.automation import restore_drill, upgrade_proxmox, upgrades
+from ocifree_pipeline.automation import backups, restore_drill, upgrade_proxmox, upgrades
 from ocifree_pipeline.automation.destroy import destroy_job
 from ocifree_pipeline.automation.operations import Body, operation_job
+from ocifree_pipeline.automation.restore import restore_job
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import NotYetBuilt
 from ocifree_pipeline.deployment.unbuilt import is_built, missing_for
@@ -33,7 +34,7 @@ BODIES: Mapping[str, tuple[Body, str, str, str | None]] = {
         upgrade_proxmox.PROXMOX,
         upgrade_proxmox.RISK,
     ),
-    "restore_drill": (restore_drill.restore_drill, restore_drill.BACKUP, restore_drill.AGAIN, None),
+    "restore_drill": (restore_drill.restore_drill, backups.BACKUP, restore_drill.AGAIN, None),
 }
 """What each does, the asset that it is about, the command that starts it or goes on, and what has to be agreed to."""
 
@@ -53,6 +54,7 @@ def jobs(blueprint: Blueprint) -> list[Any]:
         deploy,
         verify,
         destroy_job(blueprint),
+        restore_job(blueprint),
         *(_operation(blueprint, name, describe) for name, describe in OPERATIONS.items()),
     ]
 

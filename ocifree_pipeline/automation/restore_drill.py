@@ -7,51 +7,33 @@ opens it, it is whole, it is the file of this cluster's etcd, and every object o
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ocifree_pipeline.assets.etcd_backup import FOLDER
-from ocifree_pipeline.deployment.errors import NotVerified, PreconditionMissing
+from ocifree_pipeline.automation.backups import BACKUP, IDENTITY, chosen, is_it, living, objects_in, opened
+from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.record.assurance import DRILL
 from ocifree_pipeline.record.definition import Step
-from ocifree_pipeline.record.foundation import BucketFacts
 from ocifree_pipeline.record.platform import cluster_api
 
 if TYPE_CHECKING:
     from ocifree_pipeline.systems.talos.backups import Backup
 
-BACKUP = "assurance/etcd_backup"
 AGAIN = "dagster job execute -m ocifree_pipeline.definitions -j restore_drill"
-KINDS: Mapping[tuple[str, str], str] = {
-    ("v1", "Namespace"): "namespaces",
-    ("v1", "Node"): "minions",
-    ("v1", "Secret"): "secrets",
-    ("v1", "ConfigMap"): "configmaps",
-    ("v1", "Service"): "services/specs",
-    ("v1", "ServiceAccount"): "serviceaccounts",
-    ("apps/v1", "Deployment"): "deployments",
-    ("apps/v1", "DaemonSet"): "daemonsets",
-    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "apiextensions.k8s.io/customresourcedefinitions",
-}
-"""What is compared, and under which key Kubernetes keeps it. What comes and goes by itself is not among it."""
-IDENTITY = "/registry/namespaces/kube-system"
 SHOWN = 5
 
 
 def restore_drill(step: Step) -> str:
-    from ocifree_pipeline.systems.talos.etcd_file import keys_in
-
+    newest = chosen(step, "")
     with tempfile.TemporaryDirectory(prefix="ocifree-drill-") as directory:
-        newest, plain = _opened(step, Path(directory))
-        kept = keys_in(plain)
-    kept = {key: value for key, value in kept.items() if key.startswith("/registry/")}
-    live = list(_live(step))
-    uid = next((one["metadata"]["uid"] for key, one in live if key == IDENTITY), "")
-    if not uid or uid.encode() not in kept.get(IDENTITY, b""):
+        kept = objects_in(opened(step, newest, Path(directory)))
+    with cluster_api(step) as api:
+        live = list(living(api))
+    if not is_it(dict(live).get(IDENTITY), kept.get(IDENTITY, b"")):
         raise NotVerified(
             f"{newest.name} is not of this cluster",
             why="its namespace kube-system is another than the one that lives, or it has none",
@@ -77,37 +59,6 @@ def restore_drill(step: Step) -> str:
     )
     _record(step, newest, said, len(kept), len(older))
     return said
-
-
-def _opened(step: Step, directory: Path) -> tuple[Backup, Path]:
-    from ocifree_pipeline.systems.oci.objects import Place, fetch_object, objects_under
-    from ocifree_pipeline.systems.oci.session import session_for
-    from ocifree_pipeline.systems.secrets.vault import vault_of
-    from ocifree_pipeline.systems.talos import backups
-
-    bucket = step.facts("oci/image_bucket", BucketFacts)
-    session = session_for(step.blueprint.declaration.site)
-    kept = backups.backups_in(objects_under(session, Place(bucket.namespace, bucket.bucket, FOLDER)))
-    if not kept:
-        raise PreconditionMissing(
-            "there is no backup of etcd", why=f"{FOLDER} holds none", fix=f"ocifree up --select '{BACKUP}'"
-        )
-    sealed, plain = directory / "etcd.age", directory / "etcd.db"
-    step.say(f"fetch {kept[-1].name} and open it")
-    fetch_object(session, Place(bucket.namespace, bucket.bucket, kept[-1].name), sealed)
-    size = backups.unseal(sealed, plain, kept[-1].name, vault_of(step.blueprint.declaration.name).identity)
-    step.say(f"{size} bytes, whole by their own digest")
-    return kept[-1], plain
-
-
-def _live(step: Step) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The objects that live now, under the keys that etcd has for them."""
-    with cluster_api(step) as api:
-        for (version, kind), folder in KINDS.items():
-            for one in api.list(api.require(version, kind)):
-                metadata = one["metadata"]
-                where = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
-                yield f"/registry/{folder}/{where}{metadata['name']}", one
 
 
 def _made(thing: Mapping[str, Any]) -> datetime:

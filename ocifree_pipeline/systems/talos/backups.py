@@ -30,6 +30,11 @@ class Backup:
     at: datetime
     name: str
 
+    @property
+    def short(self) -> str:
+        """Without the folder and the endings, as a person types it."""
+        return self.name.rpartition("/")[2].partition(".")[0]
+
 
 def backups_in(names: Iterable[str]) -> tuple[Backup, ...]:
     """The backups among these objects, oldest first. Whatever else lies there is not ours to judge."""

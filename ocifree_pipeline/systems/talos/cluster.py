@@ -187,7 +187,7 @@ def bootstrap_once(
             f"etcd of {cluster} is on none of its control planes any more",
             why="it was founded and recorded, and every control plane waits to be bootstrapped now: their disks are "
             "new. An empty etcd would be another cluster",
-            fix="restore a backup of etcd. If nothing of the old cluster is wanted, forget it: "
+            fix="restore a backup of etcd: `ocifree restore`. If nothing of the old cluster is wanted, forget it: "
             """`dagster asset wipe '["talos", "cluster"]'`""",
         )
     first = nodes.control_planes[0]
