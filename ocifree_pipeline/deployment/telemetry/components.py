@@ -54,7 +54,7 @@ _STAGES = {
         "drop": "source separator value expression older_than longer_than drop_counter_reason",
         "limit": "rate! burst! drop by_label_name max_distinct_labels",
     }.items()
-} | {"stage.truncate": _shape(labelled=False, rule=_shape("limit! suffix source_type source", labelled=False))}
+} | {"stage.truncate": _shape(labelled=False, rule=_shape("limit! suffix source_type sources", labelled=False))}
 
 COMPONENTS: Mapping[str, Shape] = {
     "logging": _shape("level format write_to", labelled=False),
@@ -101,7 +101,7 @@ COMPONENTS: Mapping[str, Shape] = {
     ),
     "otelcol.exporter.loki": _shape("forward_to!"),
     "otelcol.exporter.otlphttp": _shape("", client=_shape("endpoint! auth compression")),
-    "otelcol.auth.basic": _shape("username! password!"),
+    "otelcol.auth.basic": _shape("", client_auth=_BASIC),
 }
 _EXPORTS = ("receiver", "output", "targets", "input", "handler")
 

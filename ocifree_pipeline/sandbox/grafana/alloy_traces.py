@@ -55,7 +55,7 @@ def _export(world: World, block: Block, span: Span, components: Mapping[str, Blo
     client = block.one("client")
     if client is None:
         return
-    login = owner(client.get("auth"), components) if client.get("auth") else None
+    login = owner(client.get("auth"), components).one("client_auth") if client.get("auth") else None
     user, password = (str(login.get(name)) for name in ("username", "password")) if login else ("", "")
     credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
     try:
