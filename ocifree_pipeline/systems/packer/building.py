@@ -21,12 +21,12 @@ from typing import Any
 from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, PreconditionMissing, Refused, Transient
 from ocifree_pipeline.systems.durable import make_durable
 from ocifree_pipeline.systems.images.download import SPARE_BYTES, digest_of
-from ocifree_pipeline.systems.images.inspection import firmware_for, look_into
+from ocifree_pipeline.systems.images.inspection import firmware_for, look_into, opened
 from ocifree_pipeline.systems.images.progress import size_in_words
 from ocifree_pipeline.systems.packer.booting import one_time_key
 from ocifree_pipeline.systems.packer.contents import Package, bill_of, packages_in
 from ocifree_pipeline.systems.packer.host import Host
-from ocifree_pipeline.systems.packer.messages import Listener, Phase, error_of
+from ocifree_pipeline.systems.packer.messages import Listener, Phase, error_of, words_of_qemu
 from ocifree_pipeline.systems.packer.probe import Answer, probe, require_hardened
 from ocifree_pipeline.systems.packer.process import GRACE_SECONDS, end_leftovers, run
 from ocifree_pipeline.systems.packer.template import ROOM_GB, Build, template_folder, variables_of
@@ -34,6 +34,7 @@ from ocifree_pipeline.systems.packer.template import ROOM_GB, Build, template_fo
 GIGA = 1_000_000_000
 INIT_SECONDS, VALIDATE_SECONDS = 900.0, 300.0
 BUILD_SECONDS, SLOW_BUILD_SECONDS = 2 * 3600.0, 8 * 3600.0
+_QEMU_WORDS = 5
 Ask = Callable[..., tuple[Answer, ...]]
 """As `probe.probe`; tests have another."""
 _NOT_HANDED_ON = ("PKR_VAR_", "PACKER_LOG")
@@ -87,7 +88,8 @@ def build_image(
         there = find_built(target, key)
         if there is not None:
             return there
-        host = find_host()
+        with opened(build.source):
+            host = find_host()
         _require_room(build, folder, free_bytes)
         work = folder / f"building-{target.stem}"
         made = _Making(build, host, templates, work, say, _environ(environ, work), grace_seconds)
@@ -201,7 +203,9 @@ class _Making:
             grace_seconds=self.grace_seconds,
         )
         if ended.code != 0:
-            raise error_of(doing, ended.code, listener, ended.last_words, str(self.kept_logs))
+            log = self.work / "packer.log"
+            said = words_of_qemu(log.read_text("utf-8", "replace")) if log.exists() else ()
+            raise error_of(doing, ended.code, listener, (*ended.last_words, *said[-_QEMU_WORDS:]), str(self.kept_logs))
         return listener
 
     def accepted(self, most_bytes: int) -> Path:

@@ -14,6 +14,9 @@ from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, Precon
 
 _COMMA = "%!(PACKER_COMMA)"
 _SPEAKER = re.compile(r"^(?:==>|-->)?\s*[\w.-]+\.qemu\.\w+:\s*")
+_NO_PHASE = re.compile(r"==>|Deleting output directory|Provisioning step had errors|Cleaning up|Forcibly")
+"""What Packer says when it is over or tidies up; the phase that something went wrong in was before."""
+_QEMU_SAID = re.compile(r"Qemu stderr: (.*)$")
 _STEP = re.compile(r"^step ([a-z0-9-]+)$")
 _KEPT = 30
 
@@ -73,7 +76,9 @@ class Listener:
         if not text:
             return
         step = _STEP.match(text)
-        if level == "say" or step:
+        if level == "say" and _NO_PHASE.match(text):
+            self._remember(text)
+        elif level == "say" or step:
             self._begin(step[1] if step else text)
             self.say(text)
         else:
@@ -118,8 +123,10 @@ class _Row:
 _ROWS = (
     _Row(r"No space left on device|not enough (disk )?space", PreconditionMissing, "the disk is full",
          "free some room, or move DAGSTER_HOME to a larger disk"),
-    _Row(r"Could not access KVM|failed to initialize kvm|/dev/kvm", PreconditionMissing, "KVM does not work",
-         "let your user use /dev/kvm (group kvm), and end other programs that hold the hardware"),
+    _Row(r"Could not access KVM|failed to initialize kvm|/dev/kvm|kvm_buf_set_msrs|KVM internal error",
+         PreconditionMissing, "KVM does not work",
+         "let your user use /dev/kvm (group kvm), end other programs that hold the hardware, or do without: "
+         "OCIFREE_ACCELERATOR=tcg"),
     _Row(r"[Cc]hecksums? (did not match|mismatch)|expected checksum", NotVerified, "the source is another file",
          "compare `build.source.sha256` with what its publisher shows; delete a file that was cut off"),
     _Row(r"[Mm]issing plugin|plugins? (is|are) (missing|required|not installed)|no plugin installed|"
@@ -134,7 +141,8 @@ _ROWS = (
     _Row(r"Temporary failure (in name resolution|resolving)|Could not (connect|resolve)|Failed to fetch|"
          r"Connection (timed out|reset)|Hash Sum mismatch", Transient, "packages could not be fetched",
          "materialize the asset again; if it stays, look at the network of this computer"),
-    _Row(r"Could not (open|load|read) .*(fd|raw|firmware)|pflash", PreconditionMissing, "QEMU refuses the firmware",
+    _Row(r"Could not (open|load|read) .*(fd|raw|firmware)|pflash|system firmware", PreconditionMissing,
+         "QEMU refuses the firmware",
          "install ovmf and qemu-efi-aarch64 anew, or name others in OCIFREE_FIRMWARE_CODE and OCIFREE_FIRMWARE_VARS"),
 )  # fmt: skip
 
@@ -160,6 +168,11 @@ def error_of(doing: str, code: int, listener: Listener, last_words: Sequence[str
         why=_short("; ".join([*said[-4:], *listener.errors]) or "it said nothing"),
         fix=f"read the logs of the build, mend the cause, and materialize the asset again{see}",
     )
+
+
+def words_of_qemu(log: str) -> tuple[str, ...]:
+    """What the machine's program wrote to its error output, which Packer keeps to its log."""
+    return tuple(found[1] for line in log.splitlines() if (found := _QEMU_SAID.search(line)))
 
 
 def _short(text: str) -> str:

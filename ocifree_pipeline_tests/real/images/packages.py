@@ -31,13 +31,12 @@ def _service(what: str) -> str:
     )
 
 
-def _enterprise(product: str, component: str) -> str:
-    return (
-        f"Types: deb\nURIs: https://enterprise.proxmox.com/debian/{product}\nSuites: {CODENAME}\n"
-        f"Components: {component}\nSigned-By: /usr/share/keyrings/proxmox-archive-keyring.gpg\n"
-    )
-
-
+ENTERPRISE = f"""Types: deb
+URIs: https://enterprise.proxmox.com/debian/pve
+Suites: {CODENAME}
+Components: pve-enterprise
+Signed-By: /usr/share/keyrings/proxmox-archive-keyring.gpg
+"""
 NOTICE = "usr/share/javascript/proxmox-widget-toolkit/proxmoxlib.js"
 TAILSCALE = (
     Package("tailscale", "1.98.4", "iptables, iproute2", {
@@ -60,8 +59,7 @@ PVE = (
     Package("pve-manager", "9.2.11",
             "pve-cluster, qemu-server, pve-container, proxmox-widget-toolkit, libpve-common-perl, "
             "default-mta | postfix | mail-transport-agent, ceph-common | perl",
-            {"etc/apt/sources.list.d/pve-enterprise.sources": _enterprise("pve", "pve-enterprise"),
-             "etc/apt/sources.list.d/ceph.sources": _enterprise("ceph-tentacle", "enterprise")}),
+            {"etc/apt/sources.list.d/pve-enterprise.sources": ENTERPRISE}),
     Package("proxmox-default-kernel", "2.1.0"),
     Package("proxmox-ve", "9.2.0", "pve-manager, qemu-server, proxmox-default-kernel"),
 )  # fmt: skip
@@ -145,6 +143,8 @@ def _deb(package: Package, work: Path, pool: Path) -> None:
     if package.after:
         (control / "postinst").write_text(f"#!/bin/sh\nset -e\nmkdir -p /var/lib/pve-cluster\n{package.after}\n")
         (control / "postinst").chmod(0o755)
+    kept = [f"/{path}\n" for path in package.files if path.startswith("etc/")]
+    (control / "conffiles").write_text("".join(kept))
     for path, content in package.files.items():
         target = work / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,105 @@
+"""What the real Packer and QEMU say when something is wrong: each a clear failure, and never an image."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, PreconditionMissing, Refused
+from ocifree_pipeline.systems.images.disk import UnusableImage
+from ocifree_pipeline_tests.real.images.workshop import Workshop
+from ocifree_pipeline_tests.real.programs import program
+
+pytestmark = [pytest.mark.real("Packer and QEMU"), pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    there = Workshop(tmp_path)
+    there.host()
+    return there
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """A disk with nothing on it: a machine from it starts, and stays in its firmware."""
+    disk = tmp_path / "empty.qcow2"
+    made = [program("qemu-img"), "create", "-q", "-f", "qcow2", str(disk), "64M"]
+    subprocess.run(made, timeout=60, check=True)
+    return disk
+
+
+def refused(workshop: Workshop, kind: type[OcifreeError], source: Path, **changes: str) -> OcifreeError:
+    wanted = workshop.wanted(source, digest=changes.pop("digest", ""))
+    workshop.environ |= changes
+    with pytest.raises(kind) as caught:
+        workshop.build(wanted)
+    assert (type(caught.value), workshop.running()) == (kind, [])
+    assert not [name for name in workshop.left() if not name.startswith("failed-")]
+    assert caught.value.why
+    return caught.value
+
+
+def test_a_source_of_another_checksum(workshop: Workshop, empty: Path) -> None:
+    error = refused(workshop, NotVerified, empty, digest="0" * 128)
+    assert "the source is another file" in error.what
+    assert "build.source" in error.fix
+
+
+def test_a_source_that_is_no_disk_image(workshop: Workshop, tmp_path: Path) -> None:
+    page = tmp_path / "debian.qcow2"
+    page.write_text("<html>not found</html>\n" * 1000)
+    error = refused(workshop, UnusableImage, page)
+    assert "is a web page, not a disk image" in error.what
+    assert "address of the file itself" in error.fix
+
+
+def test_a_plugin_that_is_missing(workshop: Workshop, empty: Path, tmp_path: Path) -> None:
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    error = refused(workshop, PreconditionMissing, empty, PACKER_PLUGIN_PATH=str(tmp_path / "none"), **nowhere)
+    assert "Packer's plugin for QEMU is not here" in error.what
+    assert "PACKER_PLUGIN_PATH" in error.fix
+
+
+def test_a_firmware_that_is_none(workshop: Workshop, empty: Path, tmp_path: Path) -> None:
+    half = tmp_path / "code.fd"
+    half.write_bytes(b"half")
+    named = {"OCIFREE_FIRMWARE_CODE": str(half), "OCIFREE_FIRMWARE_VARS": str(half)}
+    error = refused(workshop, PreconditionMissing, empty, **named)
+    assert "QEMU refuses the firmware" in error.what
+    assert "OCIFREE_FIRMWARE_CODE" in error.fix
+
+
+def test_hardware_that_does_not_help(workshop: Workshop, empty: Path) -> None:
+    if workshop.host().accelerator == "kvm":
+        pytest.skip("KVM works here")
+    error = refused(workshop, PreconditionMissing, empty, OCIFREE_ACCELERATOR="kvm")
+    assert "KVM does not work" in error.what
+    assert "OCIFREE_ACCELERATOR=tcg" in error.fix
+
+
+def test_a_build_that_is_interrupted_leaves_nothing_running(workshop: Workshop, empty: Path) -> None:
+    seen: list[list[str]] = []
+
+    class Interrupted(BaseException):
+        pass
+
+    def say(line: str) -> None:
+        if line.startswith("Waiting for SSH"):
+            seen.append(workshop.running())
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        workshop.build(workshop.wanted(empty), say=say)
+    assert any("qemu-system-x86_64" in words for words in seen[0])
+    assert workshop.running() == []
+    assert workshop.left() == {"failed-base_hardened_amd64"}
+
+
+def test_a_machine_that_nobody_can_log_in_to(workshop: Workshop, empty: Path) -> None:
+    with pytest.raises(Refused, match="was not done after"):
+        workshop.build(workshop.wanted(empty), most_seconds=20)
+    assert workshop.running() == []
+    assert (workshop.images / "failed-base_hardened_amd64" / "packer.log").stat().st_size > 0
