@@ -1,5 +1,7 @@
 """A control plane of real programs on loopback: etcd and kube-apiserver, with an authority of its own.
 
+The controller manager and the scheduler work for it where they are asked to.
+
 with control_plane(tmp_path) as plane, api_at(plane.address, credentials_of(plane.kubeconfig())) as api:
     api.version()
 """
@@ -10,7 +12,7 @@ import base64
 import json
 import urllib.request
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,7 +85,7 @@ class ControlPlane:
 
 
 @contextmanager
-def control_plane(folder: Path, without: Iterable[str] = ()) -> Iterator[ControlPlane]:
+def control_plane(folder: Path, without: Iterable[str] = (), *, controllers: bool = False) -> Iterator[ControlPlane]:
     """With the admission that our machine configurations give it, except for the plugins that it shall be `without`."""
     etcd, apiserver = program("etcd"), program("kube-apiserver")
     plane = ControlPlane(folder, new_authority("ecdsa", datetime.now(UTC), organization="kubernetes"), free_port())
@@ -96,7 +98,25 @@ def control_plane(folder: Path, without: Iterable[str] = ()) -> Iterator[Control
         until(lambda: _is_healthy(client), kept, etcd_log)
         with running(apiserver, *_settings(plane, client, without), log=log) as child, plane.session() as asking:
             until(lambda: _is_ready(asking, plane.port), child, log)
-            yield plane
+            with ExitStack() as working:
+                for name, words in _workers(plane).items() if controllers else ():
+                    working.enter_context(running(program(name), *words, log=folder / f"{name}.log"))
+                yield plane
+
+
+def _workers(plane: ControlPlane) -> dict[str, list[str]]:
+    """Nobody asks them anything, so they do not listen. The kubelets are played, and do not send their heartbeats."""
+    known = plane.kubeconfig("admin").get_secret_value().replace(f"https://{NAME}:", "https://127.0.0.1:")
+    common = [f"--kubeconfig={plane.write('kubeconfig', known)}", "--leader-elect=false", "--secure-port=0"]
+    return {
+        "kube-controller-manager": [
+            *common,
+            f"--service-account-private-key-file={plane.folder / 'accounts.key'}",
+            f"--root-ca-file={plane.folder / 'ca.pem'}",
+            "--node-monitor-grace-period=1h",
+        ],
+        "kube-scheduler": common,
+    }
 
 
 def _settings(plane: ControlPlane, etcd: str, without: Iterable[str]) -> list[str]:

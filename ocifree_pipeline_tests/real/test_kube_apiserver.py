@@ -43,9 +43,10 @@ def api(plane: ControlPlane) -> Iterator[Api]:
 
 
 def brought_by_others(topology: str, form: str) -> list[Object]:
-    """The kinds that Flux, the Gateway API and Cilium bring, as far as the sandbox knows them."""
+    """The kinds that Flux, the Gateway API, Cilium and charts bring, as far as the sandbox knows them."""
     found = [thing for url in bootstrap_urls(blueprint(topology, "everything")).values() for thing in _manifests(url)]
-    return [one for one in (*found, *charts.cilium_definitions()) if is_of(one, DEFINITION) or is_of(one, NAMESPACE)]
+    found += [*charts.cilium_definitions(), *(one for chart in charts.CHARTS for one in chart.crds())]
+    return [one for one in found if is_of(one, DEFINITION) or is_of(one, NAMESPACE)]
 
 
 def _manifests(url: str) -> list[Any]:

@@ -95,7 +95,7 @@ def describe(headers: Mapping[str, str]) -> Stored:
     """What the client's headers say of an object, besides its bytes; 400 for what no header could carry back."""
     for name, value in headers.items():
         require_header(name, value)
-    tier = headers.get("storage-tier", "Standard")
+    tier = headers.get("storage-tier") or "Standard"  # the Go SDK sends it empty
     if tier not in TIERS:
         raise errors.not_built(f"storage tier {tier} of objects")
     for name in headers:
