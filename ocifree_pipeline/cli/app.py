@@ -38,11 +38,12 @@ def init(
     example: Example = None,
     non_interactive: Annotated[bool, typer.Option("--non-interactive", help="Ask nothing, take defaults.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a declaration: asks a few questions, or copies an example."""
     from ocifree_pipeline.cli.init import write_declaration
 
-    write_declaration(path, example, ask=not non_interactive, force=force)
+    write_declaration(path, example, ask=not non_interactive, force=force, as_json=as_json)
 
 
 @app.command()
@@ -117,11 +118,11 @@ def verify(
 @app.command()
 def manifests(
     folder: Annotated[Path, typer.Argument(help="A folder in a checkout of the repository that Flux follows.")],
-    deployment: DeploymentFile = None,
     dagster: Annotated[
         str | None, typer.Option("--dagster", metavar="IMAGE", help="Also ocifree itself, from this image.")
     ] = None,
     database: Annotated[str, typer.Option("--database", help="The host of its PostgreSQL.")] = "postgres",
+    deployment: DeploymentFile = None,
     as_json: Json = False,
 ) -> None:
     """Write the platform's manifests for Flux to deliver: one folder a part, nothing else is touched."""
@@ -221,11 +222,11 @@ def ui(
 
 
 @app.command()
-def env(deployment: DeploymentFile = None) -> None:
+def env(deployment: DeploymentFile = None, as_json: Json = False) -> None:
     """Print the variables that point `dagster` and `dg` at this deployment: eval "$(ocifree env)"."""
     from ocifree_pipeline.cli.environment import print_environment
 
-    print_environment(deployment)
+    print_environment(deployment, as_json)
 
 
 @app.command()
@@ -235,22 +236,24 @@ def kubeconfig(
     forward: Annotated[
         bool, typer.Option("--forward", help="Keep the API at a port of this computer, until Ctrl-C.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Write the kubeconfig of the cluster, for kubectl."""
     from ocifree_pipeline.cli.cluster_access import write_kubeconfig
 
-    write_kubeconfig(deployment, output, forward)
+    write_kubeconfig(deployment, output, forward, as_json)
 
 
 @app.command()
 def talosconfig(
     deployment: DeploymentFile = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write it.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Write a talosconfig with a new certificate, for talosctl."""
     from ocifree_pipeline.cli.cluster_access import write_talosconfig
 
-    write_talosconfig(deployment, output)
+    write_talosconfig(deployment, output, as_json)
 
 
 Machine = Annotated[str, typer.Argument(help="A machine of the plan, e.g. bastion or ampere_1.")]
@@ -313,16 +316,38 @@ def backup(deployment: DeploymentFile = None, as_json: Json = False) -> None:
     back_up(deployment, as_json)
 
 
+@app.command()
+def restore(
+    name: Annotated[str, typer.Argument(help="The beginning of a backup's name. [default: the newest]")] = "",
+    deployment: DeploymentFile = None,
+    yes: Annotated[
+        str | None,
+        typer.Option("--yes", "-y", metavar="NAME", help="The name of the deployment, instead of typing it."),
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Show which backups there are, and restore none.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start etcd from a backup, on empty control planes; in place of a cluster that lives if its name is typed."""
+    from ocifree_pipeline.cli.restore import list_backups, restore_backup
+
+    if show:
+        list_backups(deployment, as_json)
+    else:
+        restore_backup(deployment, name, yes, as_json)
+
+
 secret = typer.Typer(help="Keep secrets in the vault of the deployment.", no_args_is_help=True)
 app.add_typer(secret, name="secret")
 
 
 @secret.command("set")
-def secret_set(name: Annotated[str, typer.Argument()], deployment: DeploymentFile = None) -> None:
+def secret_set(
+    name: Annotated[str, typer.Argument()], deployment: DeploymentFile = None, as_json: Json = False
+) -> None:
     """Keep a secret: asks for it hidden, or reads standard input in a pipe."""
     from ocifree_pipeline.cli.secret import set_secret
 
-    set_secret(deployment, name)
+    set_secret(deployment, name, as_json)
 
 
 @secret.command("list")
@@ -349,19 +374,22 @@ app.add_typer(sandbox.app, name="sandbox")
 
 
 @app.command()
-def reconcile() -> None:
+def reconcile(as_json: Json = False) -> None:
     """Release runs whose process is gone, so that the queue does not wait for them."""
     from ocifree_pipeline.cli.reconcile import release_all
 
-    release_all()
+    release_all(as_json)
 
 
 @app.command()
-def demo(topology: Annotated[str, typer.Option(envvar="TOPOLOGY", help="An example.")] = "proxmox-ceph") -> None:
+def demo(
+    topology: Annotated[str, typer.Option(envvar="TOPOLOGY", help="An example.")] = "proxmox-ceph",
+    as_json: Json = False,
+) -> None:
     """Run the graph of an example against the sandbox, without any account."""
     from ocifree_pipeline.cli.demo import run_demo
 
-    run_demo(topology)
+    run_demo(topology, as_json)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from ocifree_pipeline.cli.declared import blueprint_for
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import fail, say
+from ocifree_pipeline.cli.output import fail, say, say_json
 from ocifree_pipeline.deployment.errors import OcifreeError
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ DAYS = 30
 LOOK_SECONDS = 3600.0
 
 
-def write_kubeconfig(path: Path | None, output: Path | None, forward: bool) -> None:
+def write_kubeconfig(path: Path | None, output: Path | None, forward: bool, as_json: bool) -> None:
     """The kubeconfig that was tried. Its server has a name that only the network of the deployment knows."""
     from ocifree_pipeline.record.cluster import KUBECONFIG, KubeconfigFacts, kubeconfig_file, write_private
     from ocifree_pipeline.systems.secrets.vault import vault_of
 
-    step = _step(path, KUBECONFIG)
+    step = _step(path, KUBECONFIG, as_json)
     name = step.blueprint.declaration.name
     try:
         facts = step.facts(KUBECONFIG, KubeconfigFacts)
@@ -38,18 +38,21 @@ def write_kubeconfig(path: Path | None, output: Path | None, forward: bool) -> N
         file = output or Path(facts.file)
         write_private(file, text)
     except OcifreeError as error:
-        raise fail(error) from error
+        raise fail(error, as_json=as_json) from error
+    if as_json:
+        say_json({"KUBECONFIG": str(file)})
+        return
     say(f"export KUBECONFIG={file}")
     say("outside of the network of the deployment: ocifree kubeconfig --forward, in another terminal")
 
 
-def write_talosconfig(path: Path | None, output: Path | None) -> None:
+def write_talosconfig(path: Path | None, output: Path | None, as_json: bool) -> None:
     from ocifree_pipeline.record.cluster import CLUSTER, kubeconfig_file, places_of, write_private
     from ocifree_pipeline.record.talos import kept_bundle, now
     from ocifree_pipeline.systems.talos.certificates import new_client
     from ocifree_pipeline.systems.talos.talosconfig import talosconfig
 
-    step = _step(path, CLUSTER)
+    step = _step(path, CLUSTER, as_json)
     name = step.blueprint.declaration.name
     try:
         bundle, places = kept_bundle(step), places_of(step)
@@ -59,7 +62,10 @@ def write_talosconfig(path: Path | None, output: Path | None) -> None:
         file = output or kubeconfig_file(name).parent.parent / "talosconfig" / f"{name}.yaml"
         write_private(file, text)
     except OcifreeError as error:
-        raise fail(error) from error
+        raise fail(error, as_json=as_json) from error
+    if as_json:
+        say_json({"TALOSCONFIG": str(file), "days": DAYS})
+        return
     say(f"export TALOSCONFIG={file}")
     say(f"good for {DAYS} days; ocifree talosconfig makes a new one")
 
@@ -84,11 +90,11 @@ def _forward(step: Step, text: SecretStr, file: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _step(path: Path | None, key: str) -> Step:
+def _step(path: Path | None, key: str, as_json: bool) -> Step:
     import dagster as dg
 
     from ocifree_pipeline.record.definition import Step
 
-    blueprint = blueprint_for(path)
+    blueprint = blueprint_for(path, json_wanted=as_json)
     ensure_home()
     return Step(blueprint, key, dg.DagsterInstance.get(), say)

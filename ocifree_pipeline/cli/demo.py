@@ -24,11 +24,11 @@ HOURS_A_MONTH = 750
 FOLDER = Path(".ocifree/demo")
 
 
-def run_demo(topology: str) -> None:
+def run_demo(topology: str, as_json: bool) -> None:
     from ocifree_pipeline.sandbox import process
     from ocifree_pipeline.sandbox.home import Home
 
-    blueprint_for(None, topology)
+    blueprint_for(None, topology, as_json)
     folder = (FOLDER / topology).resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.environ["DAGSTER_HOME"] = str(folder / "dagster")
@@ -36,20 +36,24 @@ def run_demo(topology: str) -> None:
     where = Home(folder / "sandbox")
     declaration.write_text(declaration_for(topology, _ssh_key(folder / "ssh_key"), where.config_file), "utf-8")
     blueprint = blueprint_for(declaration)
-    show_plan(declaration, None, live=False, as_json=False)
+    if not as_json:
+        show_plan(declaration, None, live=False, as_json=False)
     export_declaration(declaration)
 
     from ocifree_pipeline.cli.graph import lineage
 
-    say()
-    say("The sandbox plays Oracle on this machine; nothing leaves it.", style="bold")
+    if not as_json:
+        say()
+        say("The sandbox plays Oracle on this machine; nothing leaves it.", style="bold")
     tenancy = None if where.state_file.exists() else tenancy_for(blueprint)
     running = process.find(where.directory) or process.start(where.directory, process.Options(profile=tenancy))
     os.environ.update(running.environment())
     os.environ.update(_tokens_of(running))
     try:
         made_here = [key for key, node in lineage().items() if not node.observed_only]
-        code = materialize(" or ".join(f'key:"{key}"' for key in made_here))
+        code = materialize(" or ".join(f'key:"{key}"' for key in made_here), as_json)
+        if as_json:
+            raise typer.Exit(code)
         say()
         say("Look at it, with the sandbox up again:")
         say(f"  export DAGSTER_HOME={folder / 'dagster'} OCIFREE_DEPLOYMENT={declaration}")

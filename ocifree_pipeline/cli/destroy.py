@@ -31,8 +31,9 @@ def destroy_deployment(path: Path | None, yes: str | None, as_json: bool) -> Non
         if yes is not None and yes != deployment:
             raise _not_confirmed(deployment, f"`--yes {yes}` names another one")
         if yes is None:
-            _show(blueprint, teardown_of(blueprint).what_remains())
-            _ask(deployment)
+            if not as_json:
+                _show(blueprint, teardown_of(blueprint).what_remains())
+            _ask(deployment, on_stderr=as_json)
     except OcifreeError as error:
         raise fail(error, as_json=as_json) from error
     config = home / "destroy.yaml"
@@ -61,9 +62,11 @@ def _show(blueprint: Blueprint, standing: Sequence[Remains]) -> None:
     say()
 
 
-def _ask(deployment: str) -> None:
+def _ask(deployment: str, *, on_stderr: bool) -> None:
     try:
-        typed = typer.prompt(f"Type the name of the deployment ({deployment}) to end all of it", default="")
+        typed = typer.prompt(
+            f"Type the name of the deployment ({deployment}) to end all of it", default="", err=on_stderr
+        )
     except typer.Abort as error:
         raise _not_confirmed(deployment, "nobody was there to type it") from error
     if typed != deployment:

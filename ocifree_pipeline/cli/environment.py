@@ -10,11 +10,16 @@ import typer
 
 from ocifree_pipeline.cli.declared import export_declaration
 from ocifree_pipeline.cli.home import ensure_home
+from ocifree_pipeline.cli.output import say_json
 
 
-def print_environment(path: Path | None) -> None:
+def print_environment(path: Path | None, as_json: bool) -> None:
     export_declaration(path)
     ensure_home()
-    for name in ("DAGSTER_HOME", "OCIFREE_DEPLOYMENT", "DAGSTER_DISABLE_TELEMETRY"):
-        if os.environ.get(name):
-            typer.echo(f"export {name}={shlex.quote(os.environ[name])}")
+    names = ("DAGSTER_HOME", "OCIFREE_DEPLOYMENT", "DAGSTER_DISABLE_TELEMETRY")
+    found = {name: os.environ[name] for name in names if os.environ.get(name)}
+    if as_json:
+        say_json(found)
+        return
+    for name, value in found.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")

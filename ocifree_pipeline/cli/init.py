@@ -9,24 +9,26 @@ import typer
 
 from ocifree_pipeline.cli.declared import declaration_of
 from ocifree_pipeline.cli.exits import Exit
-from ocifree_pipeline.cli.output import on_terminal, say
+from ocifree_pipeline.cli.output import on_terminal, refuse, say, say_json
 
 if TYPE_CHECKING:
     from ocifree_pipeline.deployment.starter import Answers
 
 
-def write_declaration(path: Path, example_name: str | None, *, ask: bool, force: bool) -> None:
+def write_declaration(path: Path, example_name: str | None, *, ask: bool, force: bool, as_json: bool = False) -> None:
     from ocifree_pipeline.deployment.examples import example
 
     if path.exists() and not force:
-        typer.echo(f"{path} exists\n  fix: choose another path, or replace it with --force", err=True)
-        raise typer.Exit(Exit.USAGE)
+        raise refuse(f"{path} exists", "choose another path, or replace it with --force", Exit.USAGE, as_json=as_json)
     if example_name is not None:
-        declaration_of(None, example_name)
+        declaration_of(None, example_name, as_json)
         text = example(example_name)
     else:
-        text = _from_answers(ask and on_terminal())
+        text = _from_answers(ask and on_terminal() and not as_json)
     path.write_text(text, encoding="utf-8")
+    if as_json:
+        say_json({"written": str(path)})
+        return
     say(f"wrote {path}", style="green")
     say("next: `ocifree validate`, then `ocifree plan`")
 

@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import say, say_json
+from ocifree_pipeline.cli.output import refuse, say, say_json
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -32,8 +30,7 @@ def show_logs(path: Path | None, asset: str | None, run: str | None, as_json: bo
         run_id = _run_of(instance, asset, run)
         if run_id is None:
             what = f"no run has made {asset} yet" if asset else "there is no such run"
-            typer.echo(f"{what}\n  fix: `ocifree up` starts one", err=True)
-            raise typer.Exit(Exit.NOT_READY)
+            raise refuse(what, "`ocifree up` starts one", Exit.NOT_READY, as_json=as_json)
         lines = list(_lines(instance, run_id, asset))
     if as_json:
         say_json({"run": run_id, "lines": lines})

@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import fail, say, say_json
+from ocifree_pipeline.cli.output import fail, refuse, say, say_json
 from ocifree_pipeline.deployment.errors import OcifreeError, PreconditionMissing, Refused
 
 if TYPE_CHECKING:
@@ -100,7 +98,7 @@ def show_console(path: Path | None, machine: str, as_json: bool) -> None:
     from ocifree_pipeline.systems.oci.session import session_for
 
     try:
-        with _looking_at(path, machine) as (step, facts):
+        with _looking_at(path, machine, as_json) as (step, facts):
             declaration = step.blueprint.declaration
             network = step.facts("oci/network", NetworkFacts)
             scope = Scope(session_for(declaration.site), declaration.name, network.compartment)
@@ -114,19 +112,19 @@ def show_console(path: Path | None, machine: str, as_json: bool) -> None:
 
 
 @contextmanager
-def _looking_at(path: Path | None, machine: str) -> Iterator[tuple[Step, InstanceFacts]]:
+def _looking_at(path: Path | None, machine: str, as_json: bool = False) -> Iterator[tuple[Step, InstanceFacts]]:
     import dagster as dg
 
     from ocifree_pipeline.record.definition import Step
     from ocifree_pipeline.record.facts import read_facts
     from ocifree_pipeline.record.machines import InstanceFacts
 
-    blueprint = blueprint_for(path)
+    blueprint = blueprint_for(path, json_wanted=as_json)
     export_declaration(path)
     names = [one.name for one in blueprint.plan.machines]
     if machine not in names:
-        typer.echo(f"there is no machine {machine}\n  fix: choose one of {', '.join(names)}", err=True)
-        raise typer.Exit(Exit.USAGE)
+        fix = f"choose one of {', '.join(names)}"
+        raise refuse(f"there is no machine {machine}", fix, Exit.USAGE, as_json=as_json)
     ensure_home()
     key = f"machines/{machine}"
     with dg.DagsterInstance.get() as instance:

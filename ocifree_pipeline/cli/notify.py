@@ -9,7 +9,7 @@ import typer
 from ocifree_pipeline.cli.declared import declaration_of
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import say, say_json, table
+from ocifree_pipeline.cli.output import refuse, say, say_json, table
 from ocifree_pipeline.deployment.notices import Event, Notice
 
 
@@ -17,8 +17,8 @@ def test_targets(path: Path | None, as_json: bool) -> None:
     """Exit 0 when everybody was told, 1 when somebody was not, 6 when nobody is named."""
     declaration = declaration_of(path, None, as_json)
     if not declaration.notify:
-        typer.echo("nobody is to be told\n  fix: write `notify: [env:NOTIFY_URL]` into the declaration", err=True)
-        raise typer.Exit(Exit.NOT_READY)
+        fix = "write `notify: [env:NOTIFY_URL]` into the declaration"
+        raise refuse("nobody is to be told", fix, Exit.NOT_READY, as_json=as_json)
     ensure_home()
     from ocifree_pipeline.systems.notify.rendering import render
     from ocifree_pipeline.systems.notify.sending import targets_of, tell

@@ -69,6 +69,15 @@ def _mark(cell: object) -> tuple[str | None, str]:
     return None, "" if cell is None else str(cell)
 
 
+def refuse(what: str, fix: str, code: Exit, *, as_json: bool = False) -> typer.Exit:
+    """Print what is in the way and what to type, and return what to raise. For what is no error of the pipeline."""
+    if as_json:
+        say_json({"error": code.name.title().replace("_", ""), "what": what, "why": "", "fix": fix})
+    else:
+        typer.echo(f"{what}\n  fix: {fix}", err=True)
+    return typer.Exit(code)
+
+
 def fail(error: OcifreeError, *, as_json: bool = False) -> typer.Exit:
     """Print the error and return what to raise. The class decides the exit code."""
     if as_json:

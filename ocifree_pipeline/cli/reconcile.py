@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import say
+from ocifree_pipeline.cli.output import say, say_json
 
 
-def release_all() -> None:
+def release_all(as_json: bool) -> None:
     ensure_home()
     import dagster as dg
 
@@ -16,6 +16,10 @@ def release_all() -> None:
         orphans = find_orphans(instance)
         for orphan in orphans:
             release(instance, orphan)
-            say(f"released {orphan.run.run_id[:8]}: {orphan.reason}")
+    if as_json:
+        say_json([{"run": orphan.run.run_id, "reason": orphan.reason} for orphan in orphans])
+        return
+    for orphan in orphans:
+        say(f"released {orphan.run.run_id[:8]}: {orphan.reason}")
     if not orphans:
         say("every unfinished run has a living process")

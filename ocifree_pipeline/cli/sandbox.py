@@ -85,31 +85,34 @@ def up(
 
 
 @app.command()
-def down(directory: Directory = HERE) -> None:
+def down(directory: Directory = HERE, as_json: Json = False) -> None:
     """Stop it. Its world is kept."""
     from ocifree_pipeline.sandbox.process import find
 
-    with told():
+    with told(as_json):
         running = find(directory)
-        if running is None:
+        if running is not None:
+            running.stop()
+        if as_json:
+            say_json({"stopped": running is not None, "directory": str(directory)})
+        elif running is None:
             say(f"No sandbox runs in {directory}.")
-            return
-        running.stop()
-        say(f"Stopped; its world is kept in {running.directory}.")
+        else:
+            say(f"Stopped; its world is kept in {running.directory}.")
 
 
 @app.command()
 def status(directory: Directory = HERE, as_json: Json = False) -> None:
     """What it is and what it holds."""
     with told(as_json):
-        _show(running_in(directory), as_json)
+        _show(running_in(directory, as_json), as_json)
 
 
 @app.command()
 def notifications(directory: Directory = HERE, as_json: Json = False) -> None:
     """What arrived at the Discord, Slack, ntfy and webhook that it plays."""
     with told(as_json):
-        found = running_in(directory).call("GET", "notifications")
+        found = running_in(directory, as_json).call("GET", "notifications")
         if as_json:
             say_json(found)
             return
@@ -147,7 +150,7 @@ def reset(
         )
     }
     with told(as_json):
-        running = running_in(directory)
+        running = running_in(directory, as_json)
         running.call("POST", "reset", body | ({} if seed is None else {"seed": seed}))
         _show(running, as_json)
 
@@ -158,7 +161,7 @@ def snapshot(
 ) -> None:
     """Save the whole world, objects included, in one file."""
     with told(as_json):
-        saved = running_in(directory).call("POST", "snapshot", {"path": str(file.absolute())})
+        saved = running_in(directory, as_json).call("POST", "snapshot", {"path": str(file.absolute())})
         if as_json:
             say_json(saved)
         else:
@@ -173,7 +176,7 @@ def restore(
 ) -> None:
     """Make the world what it was when the snapshot was taken."""
     with told(as_json):
-        running = running_in(directory)
+        running = running_in(directory, as_json)
         running.call("POST", "restore", {"path": str(file.absolute())})
         _show(running, as_json)
 
@@ -182,7 +185,7 @@ def restore(
 def env(directory: Directory = HERE, as_json: Json = False) -> None:
     """Print the variables that point any client of a shell at it: eval "$(ocifree sandbox env)"."""
     with told(as_json):
-        variables = running_in(directory).environment()
+        variables = running_in(directory, as_json).environment()
         if as_json:
             say_json(variables)
             return
@@ -200,7 +203,7 @@ def capacity(
     import json
 
     with told(as_json):
-        running = running_in(directory)
+        running = running_in(directory, as_json)
         if file is not None:
             try:
                 description = json.loads(file.read_text())
@@ -222,7 +225,7 @@ def capacity(
 def outbox(directory: Directory = HERE, as_json: Json = False) -> None:
     """The mails that Oracle would have sent: budget alerts, reclaimed instances."""
     with told(as_json):
-        found = running_in(directory).call("GET", "outbox")
+        found = running_in(directory, as_json).call("GET", "outbox")
         if as_json:
             say_json(found)
             return

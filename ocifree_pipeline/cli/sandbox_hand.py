@@ -49,7 +49,7 @@ def add_fault(
         "headers": {} if retry_after is None else {"retry-after": str(retry_after)},
     }
     with told(as_json):
-        added = running_in(directory).call("POST", "faults", rule)
+        added = running_in(directory, as_json).call("POST", "faults", rule)
         if as_json:
             say_json(added)
         else:
@@ -60,7 +60,7 @@ def add_fault(
 def list_faults(directory: Directory = HERE, as_json: Json = False) -> None:
     """The rules, and how often each has struck."""
     with told(as_json):
-        found = running_in(directory).call("GET", "faults")
+        found = running_in(directory, as_json).call("GET", "faults")
         if as_json:
             say_json(found)
             return
@@ -74,10 +74,14 @@ def list_faults(directory: Directory = HERE, as_json: Json = False) -> None:
 def clear_faults(
     number: Annotated[int | None, typer.Argument(help="One rule. [default: all of them]")] = None,
     directory: Directory = HERE,
+    as_json: Json = False,
 ) -> None:
     """Take rules back."""
-    with told():
-        running_in(directory).call("DELETE", "faults" if number is None else f"faults/{number}")
+    with told(as_json):
+        running_in(directory, as_json).call("DELETE", "faults" if number is None else f"faults/{number}")
+        if as_json:
+            say_json({"cleared": number or "all"})
+            return
         say("No fault strikes any more." if number is None else f"Rule {number} is gone.")
 
 
@@ -102,7 +106,7 @@ def _how(rule: dict[str, Any]) -> str:
 def show_clock(directory: Directory = HERE, as_json: Json = False) -> None:
     """The virtual time, how it moves, and what waits for it."""
     with told(as_json):
-        _show_clock(running_in(directory).call("GET", "clock"), as_json)
+        _show_clock(running_in(directory, as_json).call("GET", "clock"), as_json)
 
 
 @clock.command("advance")
@@ -113,7 +117,7 @@ def advance_clock(
 ) -> None:
     """Move time forward. What falls due happens."""
     with told(as_json):
-        _show_clock(running_in(directory).call("POST", "clock", {"advance": _seconds(by)}), as_json)
+        _show_clock(running_in(directory, as_json).call("POST", "clock", {"advance": _seconds(by)}), as_json)
 
 
 @clock.command("mode")
@@ -125,7 +129,7 @@ def set_clock_mode(
 ) -> None:
     """Say how time moves: by itself, faster, or by hand only."""
     with told(as_json):
-        _show_clock(running_in(directory).call("POST", "clock", {"mode": mode, "rate": rate}), as_json)
+        _show_clock(running_in(directory, as_json).call("POST", "clock", {"mode": mode, "rate": rate}), as_json)
 
 
 def _seconds(text: str) -> float:
@@ -157,7 +161,9 @@ def show_records(
 ) -> None:
     """The newest requests."""
     with told(as_json):
-        found = running_in(directory).call("GET", "records", query=_filters(operation, status) | {"limit": str(limit)})
+        found = running_in(directory, as_json).call(
+            "GET", "records", query=_filters(operation, status) | {"limit": str(limit)}
+        )
         if as_json:
             say_json(found)
             return
@@ -177,7 +183,7 @@ def count_records(
 ) -> None:
     """How many requests, how many signatures were good, how many changed something."""
     with told(as_json):
-        found = running_in(directory).call("GET", "records/count", query=_filters(operation, status))
+        found = running_in(directory, as_json).call("GET", "records/count", query=_filters(operation, status))
         if as_json:
             say_json(found)
             return
@@ -189,10 +195,13 @@ def count_records(
 
 
 @record.command("clear")
-def clear_records(directory: Directory = HERE) -> None:
+def clear_records(directory: Directory = HERE, as_json: Json = False) -> None:
     """Forget them."""
-    with told():
-        running_in(directory).call("DELETE", "records")
+    with told(as_json):
+        running_in(directory, as_json).call("DELETE", "records")
+        if as_json:
+            say_json({"cleared": "all"})
+            return
         say("The record is empty.")
 
 

@@ -19,7 +19,7 @@ Traffic = Annotated[str, typer.Option(help="What no longer gets through: all, or
 def list_machines(directory: Directory = HERE, as_json: Json = False) -> None:
     """Every machine and guest: its power, its addresses, its clock."""
     with told(as_json):
-        _show_machines(running_in(directory).call("GET", "machines"), as_json)
+        _show_machines(running_in(directory, as_json).call("GET", "machines"), as_json)
 
 
 @machine.command("power")
@@ -31,7 +31,9 @@ def set_power(
 ) -> None:
     """Pull the plug, or put it back. Oracle goes on to say RUNNING."""
     with told(as_json):
-        _show_machines(running_in(directory).call("PUT", "machines", {"machine": name, "power": state}), as_json)
+        _show_machines(
+            running_in(directory, as_json).call("PUT", "machines", {"machine": name, "power": state}), as_json
+        )
 
 
 @machine.command("clock")
@@ -43,7 +45,9 @@ def set_clock(
 ) -> None:
     """Set the clock of one machine wrong."""
     with told(as_json):
-        _show_machines(running_in(directory).call("PUT", "machines", {"machine": name, "clockSkew": ahead}), as_json)
+        _show_machines(
+            running_in(directory, as_json).call("PUT", "machines", {"machine": name, "clockSkew": ahead}), as_json
+        )
 
 
 @machine.command("offer")
@@ -55,7 +59,7 @@ def offer_package(
 ) -> None:
     """The archives put out a newer version of a package; machines see it at their next `apt-get update`."""
     with told(as_json):
-        found = running_in(directory).call("PUT", "packages", {package: version})["published"]
+        found = running_in(directory, as_json).call("PUT", "packages", {package: version})["published"]
         if as_json:
             say_json({"published": found})
         else:
@@ -66,7 +70,7 @@ def offer_package(
 def list_links(directory: Directory = HERE, as_json: Json = False) -> None:
     """The links that are cut."""
     with told(as_json):
-        _show_links(running_in(directory).call("GET", "links"), as_json)
+        _show_links(running_in(directory, as_json).call("GET", "links"), as_json)
 
 
 @link.command("cut")
@@ -76,14 +80,16 @@ def cut_link(
     """Two machines hear nothing of each other any more."""
     body = {"between": [one, other], "cut": True, "traffic": traffic}
     with told(as_json):
-        _show_links(running_in(directory).call("PUT", "links", body), as_json)
+        _show_links(running_in(directory, as_json).call("PUT", "links", body), as_json)
 
 
 @link.command("mend")
 def mend_link(one: Machine, other: Machine, directory: Directory = HERE, as_json: Json = False) -> None:
     """Everything between two machines gets through again."""
     with told(as_json):
-        _show_links(running_in(directory).call("PUT", "links", {"between": [one, other], "cut": False}), as_json)
+        _show_links(
+            running_in(directory, as_json).call("PUT", "links", {"between": [one, other], "cut": False}), as_json
+        )
 
 
 def _show_machines(found: dict[str, Any], as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocifree_pipeline.cli.exits import Exit
-from ocifree_pipeline.cli.output import fail
+from ocifree_pipeline.cli.output import fail, refuse
 from ocifree_pipeline.deployment.errors import OcifreeError
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ def told(as_json: bool = False) -> Iterator[None]:
         raise fail(error, as_json=as_json) from None
 
 
-def running_in(directory: Path) -> Running:
+def running_in(directory: Path, as_json: bool = False) -> Running:
     from ocifree_pipeline.sandbox.process import find
 
     running = find(directory)
     if running is None:
-        typer.echo(f"No sandbox runs in {directory}\n  fix: ocifree sandbox up", err=True)
-        raise typer.Exit(Exit.NOT_READY)
+        raise refuse(f"No sandbox runs in {directory}", "ocifree sandbox up", Exit.NOT_READY, as_json=as_json)
     return running

@@ -16,7 +16,7 @@ import typer
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import say
+from ocifree_pipeline.cli.output import refuse, say
 from ocifree_pipeline.cli.plan import show_plan
 from ocifree_pipeline.cli.selection import dagster_selection, what_is_wrong
 
@@ -29,7 +29,7 @@ def bring_up(path: Path | None, select: str, yes: bool, as_json: bool) -> None:
     if not as_json:
         show_plan(path, None, live=False, as_json=False)
         say()
-    if not yes and not typer.confirm("Make this?", default=True):
+    if not yes and not typer.confirm("Make this?", default=True, err=as_json):
         raise typer.Exit(Exit.INTERRUPTED)
     export_declaration(path)
     raise typer.Exit(materialize(select, as_json))
@@ -55,8 +55,8 @@ def materialize(select: str, as_json: bool = False) -> Exit:
     selection = dagster_selection(select)
     wrong = what_is_wrong(selection)
     if wrong is not None:
-        typer.echo(f"the run did not start: {wrong}\n  fix: `ocifree graph` shows the assets", err=True)
-        return Exit.FAILED
+        what = f"the run did not start: {wrong}"
+        raise refuse(what, "`ocifree graph` shows the assets", Exit.FAILED, as_json=as_json)
     return drive(["asset", "materialize", "--select", selection], "up.log", as_json)
 
 
@@ -78,8 +78,7 @@ def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:
         try:
             run_id = _run_of(instance, child)
             if run_id is None:
-                typer.echo(_last_words(log), err=True)
-                return Exit.FAILED
+                raise _did_not_start(log, as_json)
             code = tell(instance, run_id, as_json)
             child.wait()
         except KeyboardInterrupt:
@@ -103,6 +102,7 @@ def _run_of(instance: dg.DagsterInstance, child: subprocess.Popen[bytes]) -> str
         time.sleep(0.1)
 
 
-def _last_words(log: Path) -> str:
+def _did_not_start(log: Path, as_json: bool) -> typer.Exit:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return "\n".join(["the run did not start", *(f"  {line}" for line in lines[-8:]), f"  all of it: {log}"])
+    what = "\n".join(["the run did not start", *(f"  {line}" for line in lines[-8:])])
+    return refuse(what, f"read {log}, then the same command again", Exit.FAILED, as_json=as_json)

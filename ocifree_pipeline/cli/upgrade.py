@@ -26,9 +26,10 @@ def upgrade_layer(layer: Layer, path: Path | None, yes: str | None, as_json: boo
     if not is_built(f"job:{job}"):
         raise fail(NotYetBuilt(f"job {job}", missing_for(f"job:{job}")), as_json=as_json)
     if yes is None:
-        say(f"{layer}: one node at a time restarts, after a look at all of them; it stops on the first doubt.")
+        if not as_json:
+            say(f"{layer}: one node at a time restarts, after a look at all of them; it stops on the first doubt.")
         try:
-            yes = typer.prompt(f"Type the name of the deployment ({deployment}) to begin", default="")
+            yes = typer.prompt(f"Type the name of the deployment ({deployment}) to begin", default="", err=as_json)
         except typer.Abort:
             yes = ""
     if yes != deployment:

@@ -9,7 +9,7 @@ import typer
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import say, say_json, table
+from ocifree_pipeline.cli.output import refuse, say, say_json, table
 from ocifree_pipeline.cli.selection import dagster_selection
 
 PHASES = {
@@ -54,8 +54,8 @@ def verify_checks(path: Path | None, select: str, as_json: bool, only: str | Non
             made = standing(instance, {key.asset_key for key in wanted})
         wanted = [key for key in wanted if key.asset_key in made]
     if not wanted:
-        typer.echo(f"nothing to check in {select}\n  fix: `ocifree status` shows what is made", err=True)
-        raise typer.Exit(Exit.NOT_READY)
+        what = f"nothing to check in {select}"
+        raise refuse(what, "`ocifree status` shows what is made", Exit.NOT_READY, as_json=as_json)
     checks = dg.AssetSelection.checks(*wanted)
     job = dg.define_asset_job("verify_selected", selection=checks)
     picked = dg.Definitions(assets=defs.assets, asset_checks=defs.asset_checks, jobs=[job])

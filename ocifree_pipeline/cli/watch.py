@@ -9,7 +9,7 @@ import typer
 
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import on_terminal, say, say_json
+from ocifree_pipeline.cli.output import on_terminal, refuse, say, say_json
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -34,16 +34,15 @@ def watch_run(run: str | None, as_json: bool) -> None:
     import dagster as dg
 
     with dg.DagsterInstance.get() as instance:
-        raise typer.Exit(tell(instance, _find(instance, run), as_json))
+        raise typer.Exit(tell(instance, _find(instance, run, as_json), as_json))
 
 
-def _find(instance: dg.DagsterInstance, beginning: str | None) -> str:
+def _find(instance: dg.DagsterInstance, beginning: str | None, as_json: bool) -> str:
     for run in instance.get_runs(limit=200):
         if beginning is None or run.run_id.startswith(beginning):
             return run.run_id
     what = f"no run begins with {beginning}" if beginning else "there is no run yet"
-    typer.echo(f"{what}\n  fix: `ocifree up` starts one", err=True)
-    raise typer.Exit(Exit.NOT_READY)
+    raise refuse(what, "`ocifree up` starts one", Exit.NOT_READY, as_json=as_json)
 
 
 def tell(instance: dg.DagsterInstance, run_id: str, as_json: bool) -> Exit:

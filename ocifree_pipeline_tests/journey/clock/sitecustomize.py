@@ -1,0 +1,41 @@
+"""Python loads this at its start in every process of a life: its clock is ahead by what the file of the life says.
+
+OpenSSL asks the kernel for the time, so certificates of these days would not be valid for it yet: it does not look.
+"""
+
+import os
+
+_FILE = os.environ.get("OCIFREE_LIFE_CLOCK")
+
+
+def _begin(path: str) -> None:
+    import mmap
+    import ssl
+    import struct
+    import time
+    from pathlib import Path
+
+    import time_machine
+
+    with Path(path).open("rb") as file:
+        ahead = mmap.mmap(file.fileno(), 8, prot=mmap.PROT_READ)
+    difference = time.time_ns() - time.monotonic_ns()
+
+    class Ahead(time_machine.Traveller):
+        def time_ns(self) -> int:
+            return time.monotonic_ns() + difference + int(struct.unpack("<q", ahead[:8])[0])
+
+    made = ssl.SSLContext.__new__
+
+    def lenient(cls: type[ssl.SSLContext], *args: object, **kwargs: object) -> ssl.SSLContext:
+        context = made(cls, *args, **kwargs)  # type: ignore[arg-type]
+        context.verify_flags |= 0x200000  # X509_V_FLAG_NO_CHECK_TIME
+        return context
+
+    ssl.SSLContext.__new__ = lenient  # type: ignore[assignment, method-assign]
+    time_machine.travel(0).start()
+    time_machine.traveller_stack[-1] = Ahead(0, None, True)
+
+
+if _FILE:
+    _begin(_FILE)

@@ -1,0 +1,233 @@
+"""One life of a deployment, as a person lives it: the commands, the daemon and its code server, and time that jumps.
+
+    with living(folder) as life:
+        life.ocifree("up", "--yes", ends=1)        # the command in a process of its own; it has to end with this code
+        life.pass_time(days=9)                      # for Oracle, for Dagster, for every process
+        life.settle()                               # everything that was due has been done
+        life.kill("daemon")                         # it is started again, as systemd would
+
+All processes take the time from one file (clock/sitecustomize.py), which only ever goes forward; so nothing here waits
+for minutes, and whatever is late is late in virtual time.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+import pytest
+import yaml
+
+from ocifree_pipeline.automation.hunt import UNFINISHED
+from ocifree_pipeline.automation.orphans import worker_of
+from ocifree_pipeline.sandbox import process
+
+CLOCK = Path(__file__).parent / "clock"
+SERVER, DAEMON = "code server", "daemon"
+LONGEST_INTERVAL = 360
+"""Every sensor is due after so many seconds."""
+
+
+@dataclass
+class Life:
+    folder: Path
+    environ: dict[str, str]
+    ahead: mmap.mmap
+    sandbox: process.Running
+    kept: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    shown: list[str] = field(default_factory=list)
+    arguments: set[str] = field(default_factory=set)
+    restless: Callable[[Life], None] = lambda _: None
+    """Called again and again while something runs: it may kill."""
+
+    # commands ---------------------------------------------------------------------------------------------------------
+
+    def ocifree(self, *words: str, ends: int | None = 0, typed: str | None = None) -> str:
+        """What the command printed. `ends` None: any code will do."""
+        command = subprocess.Popen(
+            [sys.executable, "-m", "ocifree_pipeline.cli.app", *words],
+            env=self.environ, cwd=self.folder, text=True, stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE, stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
+        )  # fmt: skip
+        self.look_at_arguments()
+        said, _ = command.communicate(typed)
+        self.shown.append(f"$ ocifree {' '.join(words)}\n{said}")
+        assert ends is None or command.returncode == ends, f"{self.shown[-1]}\nended with {command.returncode}"
+        return said
+
+    def told(self, *words: str, ends: int | None = 0) -> Any:
+        """The same as JSON."""
+        return json.loads(self.ocifree(*words, "--json", ends=ends))
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        return {row["key"]: row for row in self.told("status")}
+
+    def not_made(self) -> dict[str, str]:
+        return {
+            key: f"{row['state']}: {row['summary']}" for key, row in self.states().items() if row["state"] != "made"
+        }
+
+    # time -------------------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        return time.time() + struct.unpack("<q", self.ahead[:8])[0] / 10**9
+
+    def pass_time(self, *, days: float = 0, hours: float = 0, seconds: float = 0) -> None:
+        span = days * 86400 + hours * 3600 + seconds
+        self.sandbox.call("POST", "clock", {"advance": span})
+        self.ahead[:8] = struct.pack("<q", struct.unpack("<q", self.ahead[:8])[0] + round(span * 10**9))
+
+    def settle(self) -> None:
+        """Until every sensor has looked at this moment and no run is left."""
+        with self.history() as instance:
+            moment = self.now()
+            while not (self._looked(instance, moment) and self._idle(instance)):
+                self.tend()
+                self.restless(self)
+                time.sleep(0.2)
+
+    def until(self, there: Callable[[], bool], what: str, *, steps: int = 12) -> None:
+        """Let the daemon live on, some minutes at a time, until it is so. The deadline is one of virtual time."""
+        for _ in range(steps):
+            self.pass_time(seconds=LONGEST_INTERVAL)
+            self.settle()
+            if there():
+                return
+        pytest.fail(f"not within {steps * LONGEST_INTERVAL / 60:.0f} minutes: {what}\n{self.last_words()}")
+
+    def _looked(self, instance: dg.DagsterInstance, moment: float) -> bool:
+        states = [one for one in instance.all_instigator_state() if one.instigator_type.value == "SENSOR"]
+        times = [getattr(one.instigator_data, "last_tick_timestamp", None) or 0 for one in states]
+        return bool(times) and min(times) >= moment
+
+    def _idle(self, instance: dg.DagsterInstance) -> bool:
+        return not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED), limit=1)
+
+    @contextmanager
+    def history(self) -> Iterator[dg.DagsterInstance]:
+        with dg.DagsterInstance.from_config(self.environ["DAGSTER_HOME"]) as instance:
+            yield instance
+
+    def last_words(self) -> str:
+        with self.history() as instance:
+            failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=3)
+        runs = [self.ocifree("watch", run.run_id, ends=None)[-2500:] for run in failed]
+        return "\n".join([*runs, *self.shown[-3:], *(self._log(name).read_text()[-1500:] for name in self.kept)])
+
+    # the daemon and its code server ---------------------------------------------------------------------------------
+
+    def tend(self) -> None:
+        """Start what does not run, as systemd would."""
+        for name in (SERVER, DAEMON):
+            if name not in self.kept or self.kept[name].poll() is not None:
+                self._start(name)
+        self.look_at_arguments()
+
+    def look_at_arguments(self) -> None:
+        """Of every process of this life."""
+        for one in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                self.arguments.add(" ".join(one.cmdline()))
+
+    def load_again(self) -> None:
+        """The declaration was changed: definitions are loaded once, when the code server starts."""
+        self.kill(SERVER)
+        self.tend()
+
+    def kill(self, name: str) -> None:
+        child = self.kept[name]
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+
+    def kill_a_run(self) -> bool:
+        """The process of a run, and those that work for it, at one moment."""
+        with self.history() as instance:
+            for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+                worker = worker_of(instance, run.run_id)
+                if worker is None or not psutil.pid_exists(worker.pid):
+                    continue
+                top = psutil.Process(worker.pid)
+                for one in [top, *top.children(recursive=True)]:
+                    one.kill()
+                return True
+        return False
+
+    def stop(self) -> None:
+        for name in (DAEMON, SERVER):
+            if name in self.kept and self.kept[name].poll() is None:
+                self.kept[name].terminate()
+                self.kept[name].wait()
+
+    def _start(self, name: str) -> None:
+        socket = self.folder / "code.sock"
+        words = {
+            SERVER: ["dagster", "api", "grpc", "--socket", str(socket), "-m", "ocifree_pipeline.definitions",
+                     "--use-python-environment-entry-point", "--location-name", "ocifree"],
+            DAEMON: ["dagster._daemon", "run", "-w", str(self.folder / "workspace.yaml")],
+        }  # fmt: skip
+        if name == SERVER:
+            socket.unlink(missing_ok=True)
+        with self._log(name).open("ab") as log:
+            self.kept[name] = subprocess.Popen(
+                [sys.executable, "-m", *words[name]],
+                env=self.environ, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        while name == SERVER and not socket.exists():
+            assert self.kept[name].poll() is None, self._log(name).read_text()[-2000:]
+            time.sleep(0.1)
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name.replace(' ', '-')}.log"
+
+
+@contextmanager
+def living(folder: Path, *, name: str, tenancy: dict[str, object]) -> Iterator[Life]:
+    """A folder with the declaration that `ocifree init` writes, and a tenancy in the sandbox."""
+    clock = folder / "clock"
+    clock.write_bytes(struct.pack("<q", 0))
+    (folder / "temporary").mkdir(mode=0o700)
+    with clock.open("r+b") as file:
+        ahead = mmap.mmap(file.fileno(), 8)
+    environ = {
+        **os.environ,
+        "OCIFREE_LIFE_CLOCK": str(clock),
+        "PYTHONPATH": os.pathsep.join([str(CLOCK), str(CLOCK.parents[2])]),
+        "DAGSTER_HOME": str(folder / "dagster"),
+        "TMPDIR": str(folder / "temporary"),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+    }
+    where = folder / "sandbox"
+    with pytest.MonkeyPatch.context() as patched:
+        for variable, value in environ.items():
+            patched.setenv(variable, value)
+        sandbox = process.start(where, process.Options(profile=tenancy))
+    grafana = sandbox.call("GET", "grafana")
+    environ |= sandbox.environment() | {
+        "GRAFANA_CLOUD_TOKEN": grafana["token"],
+        "GRAFANA_SERVICE_ACCOUNT_TOKEN": grafana["service_account_token"],
+        "OCIFREE_SSH_IDENTITY": str(folder / "id_ed25519"),
+    }
+    (folder / "workspace.yaml").write_text(
+        yaml.safe_dump(
+            {"load_from": [{"grpc_server": {"socket": str(folder / "code.sock"), "location_name": "ocifree"}}]}
+        )
+    )
+    life = Life(folder, environ, ahead, sandbox)
+    try:
+        yield life
+    finally:
+        life.stop()
+        sandbox.stop()
