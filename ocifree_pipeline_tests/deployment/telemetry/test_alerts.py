@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,27 @@ def ready(**values: float) -> list[tuple[dict[str, str], list[float]]]:
 
 HOUR = 3600.0
 CONTAINER = {"namespace": "n", "pod": "p", "container": "c"}
+POD = {"namespace": "n", "pod": "p"}
+LAB = {"deployment": "lab"}
+USED = "grafanacloud_instance_active_series"
+LOGGED = "grafanacloud_logs_instance_bytes_received_per_second"
+
+
+def ramp(step: float, minutes: int = 40) -> list[float]:
+    """A counter that grows by so much a minute."""
+    return [step * minute for minute in range(minutes + 1)]
+
+
+def part(of: str, whole: str, value: float, **labels: str) -> list[Any]:
+    """So much of a hundred."""
+    return [series(of, [value], **labels), series(whole, [100], **labels)]
+
+
+def pair(one: str, other: str, value: float, **labels: str) -> list[Any]:
+    """Three are wanted, and so many are there."""
+    return [series(one, [3], **labels), series(other, [value], **labels)]
+
+
 CASES: dict[str, tuple[list[Any], list[dict[str, str]], list[Any]]] = {
     # rule: what makes it fire, the labels with which it does, and what is near and must not
     "NodeDown": (up("node", a=1, b=0), [{"node": "b"}], up("node", a=1, b=1)),
@@ -90,20 +112,24 @@ CASES: dict[str, tuple[list[Any], list[dict[str, str]], list[Any]]] = {
         [*up("node", a=1, b=0), *ready(a=1, b=0)],
     ),
     "NodeDiskFull": (
-        [
-            series("node_filesystem_avail_bytes", [5], job="node", node="a", mountpoint="/var"),
-            series("node_filesystem_size_bytes", [100], job="node", node="a", mountpoint="/var"),
-        ],
+        part("node_filesystem_avail_bytes", "node_filesystem_size_bytes", 9, job="node", node="a", mountpoint="/var"),
         [{"node": "a", "mountpoint": "/var"}],
-        [
-            series("node_filesystem_avail_bytes", [50], job="node", node="a", mountpoint="/var"),
-            series("node_filesystem_size_bytes", [100], job="node", node="a", mountpoint="/var"),
-        ],
+        part("node_filesystem_avail_bytes", "node_filesystem_size_bytes", 11, job="node", node="a", mountpoint="/var"),
+    ),
+    "NodeMemoryLow": (
+        part("node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes", 7, job="node", node="a"),
+        [{"node": "a"}],
+        part("node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes", 9, job="node", node="a"),
     ),
     "NodeKilledProcess": (
-        [series("node_vmstat_oom_kill", [0, 0, 1], job="node", node="a")],
+        [series("node_vmstat_oom_kill", ramp(1), job="node", node="a")],
         [{"node": "a"}],
         [series("node_vmstat_oom_kill", [3, 3, 3], job="node", node="a")],
+    ),
+    "NodeClockWrong": (
+        [series("node_timex_offset_seconds", [-0.2], job="node", node="a")],
+        [{"node": "a"}],
+        [series("node_timex_offset_seconds", [-0.05], job="node", node="a")],
     ),
     "ApiDown": (up("apiserver", a=0, b=0), [{}], up("apiserver", a=0, b=1)),
     "EtcdQuorumLost": (up("etcd", a=1, b=0, c=0), [{}], up("etcd", a=1, b=1, c=0)),
@@ -112,35 +138,107 @@ CASES: dict[str, tuple[list[Any], list[dict[str, str]], list[Any]]] = {
         [{"node": "a"}],
         [series("etcd_server_has_leader", [1], node="a")],
     ),
-    "CertificateExpires": (
-        [series("kubelet_certificate_manager_client_ttl_seconds", [24 * HOUR], node="a")],
+    "EtcdLeaderChanges": (
+        [series("etcd_server_leader_changes_seen_total", ramp(0.5), node="a")],
         [{"node": "a"}],
-        [series("kubelet_certificate_manager_client_ttl_seconds", [24 * 30 * HOUR], node="a")],
+        [series("etcd_server_leader_changes_seen_total", ramp(0.1), node="a")],
+    ),
+    "EtcdSlowDisk": (
+        [
+            series("etcd_disk_wal_fsync_duration_seconds_sum", ramp(12), node="a"),
+            series("etcd_disk_wal_fsync_duration_seconds_count", ramp(60), node="a"),
+        ],
+        [{"node": "a"}],
+        [
+            series("etcd_disk_wal_fsync_duration_seconds_sum", ramp(3), node="a"),
+            series("etcd_disk_wal_fsync_duration_seconds_count", ramp(60), node="a"),
+        ],
+    ),
+    "EtcdDatabaseFull": (
+        part("etcd_mvcc_db_total_size_in_bytes", "etcd_server_quota_backend_bytes", 81, node="a"),
+        [{"node": "a"}],
+        part("etcd_mvcc_db_total_size_in_bytes", "etcd_server_quota_backend_bytes", 79, node="a"),
+    ),
+    "CertificateExpires": (
+        [series("kubelet_certificate_manager_client_ttl_seconds", [6 * 24 * HOUR], node="a")],
+        [{"node": "a"}],
+        [series("kubelet_certificate_manager_client_ttl_seconds", [8 * 24 * HOUR], node="a")],
     ),
     "PodCrashLoops": (
         [series("kube_pod_container_status_waiting_reason", [1], reason="CrashLoopBackOff", **CONTAINER)],
-        [{"namespace": "n", "pod": "p", "container": "c"}],
+        [CONTAINER],
         [series("kube_pod_container_status_waiting_reason", [1], reason="ContainerCreating", **CONTAINER)],
     ),
     "PodRestarts": (
-        [series("kube_pod_container_status_restarts_total", [0, 3, 6, 9], namespace="n", pod="p", container="c")],
-        [{"namespace": "n", "pod": "p", "container": "c"}],
-        [series("kube_pod_container_status_restarts_total", [9, 9, 9, 9], namespace="n", pod="p", container="c")],
+        [series("kube_pod_container_status_restarts_total", ramp(1), **CONTAINER)],
+        [CONTAINER],
+        [series("kube_pod_container_status_restarts_total", ramp(0.1), **CONTAINER)],
+    ),
+    "PodPending": (
+        [series("kube_pod_status_phase", [1], phase="Pending", **POD)],
+        [POD],
+        [series("kube_pod_status_phase", [0], phase="Pending", **POD)],
+    ),
+    "DeploymentIncomplete": (
+        pair("kube_deployment_spec_replicas", "kube_deployment_status_replicas_available", 2, namespace="n",
+             deployment="d"),
+        [{"namespace": "n", "deployment": "d"}],
+        pair("kube_deployment_spec_replicas", "kube_deployment_status_replicas_available", 3, namespace="n",
+             deployment="d"),
+    ),
+    "DaemonSetIncomplete": (
+        pair("kube_daemonset_status_desired_number_scheduled", "kube_daemonset_status_number_ready", 2, namespace="n",
+             daemonset="d"),
+        [{"namespace": "n", "daemonset": "d"}],
+        pair("kube_daemonset_status_desired_number_scheduled", "kube_daemonset_status_number_ready", 3, namespace="n",
+             daemonset="d"),
+    ),
+    "JobFailed": (
+        [series("kube_job_failed", [1], condition="true", namespace="n", job_name="j")],
+        [{"namespace": "n", "job_name": "j"}],
+        [series("kube_job_failed", [1], condition="false", namespace="n", job_name="j")],
+    ),
+    "VolumeFull": (
+        part("kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes", 9, namespace="n",
+             persistentvolumeclaim="v"),
+        [{"namespace": "n", "persistentvolumeclaim": "v"}],
+        part("kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes", 11, namespace="n",
+             persistentvolumeclaim="v"),
+    ),
+    "DeliveryFailing": (
+        [series("controller_runtime_reconcile_total", ramp(1), job="flux", result="error", controller="helmrelease")],
+        [{"controller": "helmrelease"}],
+        [series("controller_runtime_reconcile_total", ramp(1), job="flux", result="success", controller="helmrelease")],
+    ),
+    "NetworkUnreachable": (
+        [series("cilium_unreachable_nodes", [1], node="a")],
+        [{"node": "a"}],
+        [series("cilium_unreachable_nodes", [0], node="a")],
+    ),
+    "NetworkDrops": (
+        [series("cilium_drop_count_total", ramp(600), node="a", reason="Unsupported L3 protocol")],
+        [{"node": "a", "reason": "Unsupported L3 protocol"}],
+        [series("cilium_drop_count_total", ramp(600), node="a", reason="Policy denied")],
     ),
     "IngressDown": (
         [series("kube_daemonset_status_number_ready", [0], namespace="kube-system", daemonset="cilium-envoy")],
         [{}],
         [series("kube_daemonset_status_number_ready", [1], namespace="kube-system", daemonset="cilium-envoy")],
     ),
+    "HypervisorDown": (
+        [series("pve_up", [0], id="node/a"), series("pve_up", [0], id="qemu/100")],
+        [{"id": "node/a"}],
+        [series("pve_up", [0], id="qemu/100")],
+    ),
     "ProxmoxQuorumLost": (
         [series("pve_up", [v], id=f"node/{n}") for n, v in enumerate([1, 0, 0])],
         [{}],
         [series("pve_up", [v], id=f"node/{n}") for n, v in enumerate([1, 1, 0])],
     ),
-    "HypervisorDown": (
-        [series("pve_up", [0], id="node/a"), series("pve_up", [0], id="qemu/100")],
-        [{"id": "node/a"}],
-        [series("pve_up", [0], id="qemu/100")],
+    "GuestDown": (
+        [series("pve_up", [0], id="qemu/100"), series("pve_up", [1], id="qemu/101")],
+        [{"id": "qemu/100"}],
+        [series("pve_up", [1], id="qemu/100"), series("pve_up", [0], id="lxc/102")],
     ),
     "CephDegraded": ([series("ceph_health_status", [1])], [{}], [series("ceph_health_status", [0])]),
     "CephBroken": ([series("ceph_health_status", [2])], [{}], [series("ceph_health_status", [1])]),
@@ -149,39 +247,47 @@ CASES: dict[str, tuple[list[Any], list[dict[str, str]], list[Any]]] = {
         [{"ceph_daemon": "osd.1"}],
         [series("ceph_osd_up", [1], ceph_daemon="osd.1")],
     ),
-    "DataAbsent": ([], [{"job": "alloy", "cluster": "lab"}], up("alloy", a=1)),
-    "SeriesNearLimit": (
-        [({"__name__": "grafanacloud_instance_active_series", "id": "1"}, [8001])],
+    "CephNearFull": (
+        part("ceph_cluster_total_used_bytes", "ceph_cluster_total_bytes", 76),
         [{}],
-        [({"__name__": "grafanacloud_instance_active_series", "id": "1"}, [7999])],
+        part("ceph_cluster_total_used_bytes", "ceph_cluster_total_bytes", 74),
+    ),
+    "DataAbsent": ([], [{"job": "alloy", "cluster": "lab"}], up("alloy", a=1)),
+    "DataLost": (
+        [series("prometheus_remote_storage_samples_failed_total", ramp(10), agent="alloy-cluster")],
+        [{"agent": "alloy-cluster"}],
+        [series("prometheus_remote_storage_samples_failed_total", [400, 400], agent="alloy-cluster")],
+    ),
+    "SeriesNearLimit": (
+        [({"__name__": USED, "id": "1"}, [8001])], [{}], [({"__name__": USED, "id": "1"}, [7999])],
     ),
     "LogsNearLimit": (
-        [({"__name__": "grafanacloud_logs_instance_bytes_received_per_second", "id": "1"}, [20_000])],
-        [{}],
-        [({"__name__": "grafanacloud_logs_instance_bytes_received_per_second", "id": "1"}, [10_000])],
+        [({"__name__": LOGGED, "id": "1"}, [20_000])], [{}], [({"__name__": LOGGED, "id": "1"}, [10_000])],
     ),
-    "CostNotZero": (
-        [series("ocifree_cost", [0.01, 0.01], deployment="lab")],
-        [{}],
-        [series("ocifree_cost", [0, 0], deployment="lab")],
-    ),
+    "CostNotZero": ([series("ocifree_cost", [0.01], **LAB)], [{}], [series("ocifree_cost", [0], **LAB)]),
     "IdleReclaimRisk": (
-        [series("ocifree_machines_at_risk", [1], deployment="lab")],
-        [{}],
-        [series("ocifree_machines_at_risk", [0], deployment="lab")],
+        [series("ocifree_machines_at_risk", [1], **LAB)], [{}], [series("ocifree_machines_at_risk", [0], **LAB)],
     ),
+    # Asked last before the beginning of time, be it that of promtool.
     "HuntStopped": (
         [
-            series("ocifree_machines_missing", [2], deployment="lab"),
-            series("ocifree_hunt_last_asked_seconds", [NOW / 1000 - 5 * HOUR], deployment="lab"),
+            series("ocifree_machines_missing", [2], **LAB),
+            series("ocifree_hunt_last_asked_seconds", [-5 * HOUR], **LAB),
         ],
         [{}],
         [
-            series("ocifree_machines_missing", [0], deployment="lab"),
-            series("ocifree_hunt_last_asked_seconds", [NOW / 1000 - 5 * HOUR], deployment="lab"),
+            series("ocifree_machines_missing", [0], **LAB),
+            series("ocifree_hunt_last_asked_seconds", [-5 * HOUR], **LAB),
         ],
     ),
+    "PipelineFails": (
+        [series("ocifree_runs_failed_a_day", [3], **LAB)], [{}], [series("ocifree_runs_failed_a_day", [2], **LAB)],
+    ),
 }  # fmt: skip
+
+
+def test_every_rule_has_its_case() -> None:
+    assert set(CASES) == {rule.name for rule in RULES}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -197,23 +303,33 @@ def test_a_rule_fires_where_it_should_and_nowhere_near(name: str) -> None:
 
 # with the real tool ---------------------------------------------------------------------------------------------------
 
+PHASE = 100
+"""Minutes that something is wrong; then it is well for as long."""
 
-def _unit_tests() -> dict[str, Any]:
-    """The same cases in the form of promtool."""
-    tests = []
-    for name, (bad, wanted, _) in CASES.items():
-        rule = next(one for one in RULES if one.name == name)
-        if name in {"CertificateExpires", "HuntStopped"}:
-            continue  # promtool's time begins at 0
-        inputs = [
-            {"series": _selector(labels), "values": f"{' '.join(map(str, values))} {values[-1]}+0x100"}
-            for labels, values in bad
-        ]
-        expected = [{"exp_labels": {"severity": rule.severity, **one}} for one in wanted]
-        at = "4m" if name in {"NodeKilledProcess", "PodRestarts"} else "90m"
-        looked_at = {"eval_time": at, "alertname": name, "exp_alerts": expected}
-        tests.append({"interval": "1m", "input_series": inputs, "alert_rule_test": [looked_at]})
-    return {"evaluation_interval": "1m", "rule_files": ["rules.yaml"], "tests": tests}
+
+def _unit_test(rule: Alert) -> dict[str, Any]:
+    """The same case in the form of promtool: it fires with its labels, and no longer once all is well."""
+    bad, wanted, good = CASES[rule.name]
+    expected = [{"exp_labels": {"severity": rule.severity, **one}} for one in wanted]
+    phases: list[tuple[str, list[Any]]] = [(f"{PHASE - 5}m", expected), (f"{2 * PHASE - 1}m", [])]
+    looked_at = [{"eval_time": at, "alertname": rule.name, "exp_alerts": alerts} for at, alerts in phases]
+    test = {"interval": "1m", "input_series": list(_inputs(bad, good)), "alert_rule_test": looked_at}
+    return {"evaluation_interval": "1m", "rule_files": [f"{rule.name}.rule.yaml"], "tests": [test]}
+
+
+def _inputs(bad: list[Any], good: list[Any]) -> Iterator[dict[str, str]]:
+    phases: dict[str, list[list[float] | None]] = {}
+    for number, data in enumerate((bad, good)):
+        for labels, values in data:
+            phases.setdefault(_selector(labels), [None, None])[number] = values
+    for selector, (first, then) in phases.items():
+        begun = _values(first) if first else f"_x{PHASE}"
+        yield {"series": selector, "values": f"{begun} {_values(then) if then else 'stale'}"}
+
+
+def _values(values: list[float]) -> str:
+    step = values[1] - values[0] if len(values) > 1 else 0
+    return f"{values[0]}{step:+}x{PHASE - 1}"
 
 
 def _selector(labels: dict[str, str]) -> str:
@@ -231,15 +347,17 @@ def test_promtool_takes_every_rule(tmp_path: Path, topology: str) -> None:
 
 
 @pytest.mark.real("promtool")
-def test_promtool_agrees_about_when_rules_fire(tmp_path: Path) -> None:
-    rules = prometheus_file(blueprint("proxmox-ceph"))
-    for group in rules["groups"]:
-        for rule in group["rules"]:
-            del rule["annotations"]
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
-    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(_unit_tests()))
-    done = promtool("test", "rules", str(tmp_path / "tests.yaml"))
+def test_promtool_agrees_about_when_rules_fire_and_resolve(tmp_path: Path) -> None:
+    written = {
+        rule["alert"]: rule for group in prometheus_file(blueprint("proxmox-ceph"))["groups"] for rule in group["rules"]
+    }
+    for rule in rules_for(blueprint("proxmox-ceph")):
+        alone = {"groups": [{"name": rule.group, "rules": [{**written[rule.name], "annotations": {}}]}]}
+        (tmp_path / f"{rule.name}.rule.yaml").write_text(yaml.safe_dump(alone))
+        (tmp_path / f"{rule.name}.test.yaml").write_text(yaml.safe_dump(_unit_test(rule)))
+    done = promtool("test", "rules", *map(str, sorted(tmp_path.glob("*.test.yaml"))))
     assert done.returncode == 0, done.stderr + done.stdout
+    assert done.stdout.count("SUCCESS") == len(written) == len(RULES)
 
 
 def promtool(*words: str) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -12,6 +13,7 @@ from ocifree_pipeline.deployment.telemetry.pipeline import shipped
 from ocifree_pipeline.sandbox.grafana import logs
 from ocifree_pipeline.systems.grafana.drawing import SOURCES, drawn, uid_of
 from ocifree_pipeline_tests.deployment.telemetry.watched import OURS, TOPOLOGIES, USAGE, blueprint, jobs, metrics_in
+from ocifree_pipeline_tests.real.programs import program
 
 BOARDS = [(topology, board) for topology in TOPOLOGIES for board in boards_for(blueprint(topology))]
 every_board = pytest.mark.parametrize(("topology", "board"), BOARDS, ids=[f"{t}-{b.name}" for t, b in BOARDS])
@@ -30,6 +32,27 @@ def test_every_query_asks_for_what_is_shipped(topology: str, board: Board) -> No
             for metric in metrics_in(text):
                 known = USAGE if panel.source == "usage" else OURS
                 assert metric in known or sent.has(metric), f"{panel.title} asks for {metric}"
+
+
+@pytest.mark.real("logql")
+def test_loki_reads_every_query_for_lines() -> None:
+    queries = {
+        filled_in(query, blueprint(topology))
+        for topology, board in BOARDS
+        for panel in board.panels()
+        if panel.source == "logs"
+        for _, query in panel.queries
+    }
+    assert len(queries) >= 3
+
+    def asked(text: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program("logql")], input=text, capture_output=True, text=True, check=False)
+
+    read = asked("\n".join(sorted(queries)))
+    assert (read.returncode, read.stderr) == (0, "")
+    wrong = asked('{job="talos"} |~ error')
+    assert wrong.returncode == 1
+    assert "parse error" in wrong.stderr
 
 
 @every_board
