@@ -14,8 +14,11 @@ from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, Precon
 
 _COMMA = "%!(PACKER_COMMA)"
 _SPEAKER = re.compile(r"^(?:==>|-->)?\s*[\w.-]+\.qemu\.\w+:\s*")
-_NO_PHASE = re.compile(r"==>|Deleting output directory|Provisioning step had errors|Cleaning up|Forcibly")
-"""What Packer says when it is over or tidies up; the phase that something went wrong in was before."""
+_PHASE = re.compile(
+    r"(Retrieving ISO|Creating CD disk|Resizing hard drive|Copying hard drive|Starting VM|Waiting for SSH|"
+    r"Connected to SSH|Provisioning with|Uploading|Downloading|Gracefully halting|Converting hard drive)\b"
+)
+"""What Packer says of itself. Newer releases mark the words of a step in the guest the same way, so these are named."""
 _QEMU_SAID = re.compile(r"Qemu stderr: (.*)$")
 _STEP = re.compile(r"^step ([a-z0-9-]+)$")
 _KEPT = 30
@@ -76,9 +79,7 @@ class Listener:
         if not text:
             return
         step = _STEP.match(text)
-        if level == "say" and _NO_PHASE.match(text):
-            self._remember(text)
-        elif level == "say" or step:
+        if step or (level == "say" and _PHASE.match(text)):
             self._begin(step[1] if step else text)
             self.say(text)
         else:

@@ -66,7 +66,8 @@ def build(fault: dict[str, Any], only: str, given: dict[str, Any]) -> None:
     (output / "image.qcow2").write_bytes(b"half an image")
     emit("", "ui", "say", f"==> {only}: Connected to SSH!")
     for step in ("updates", "ssh"):
-        emit("", "ui", "message", f"    {only}: step {step}")
+        emit("", "ui", "say", f"==> {only}: step {step}")
+        emit("", "ui", "say", f"==> {only}: Unpacking a package ...")
         emit("", "ui", "error", f"==> {only}: W: a step said this on its error output, as many do")
     if fault.get("kind") in ("die", "hang", "error"):
         break_down(fault, only, work)
