@@ -12,6 +12,7 @@ sandbox.log    what the process had to say
 import json
 import shutil
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,17 +135,13 @@ class Home:
             keys = profiles.make_key_pair()
             private_files.write(self.key_file, (keys.private_pem + KEY_LABEL).encode())
         try:
-            private = serialization.load_pem_private_key(self.key_file.read_bytes(), None)
+            return _public_half(self.key_file.read_bytes())
         except ValueError as error:
             raise PreconditionMissing(
                 f"{self.key_file} cannot be read as a private key",
                 why="something else than the sandbox wrote it",
                 fix=f"rm {self.key_file}, and the sandbox makes a new one",
             ) from error
-        public = private.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        return public.decode()
 
     def _write_config(self, world: World) -> None:
         public = self._public_key()
@@ -158,6 +155,13 @@ class Home:
         text = "\n".join(["[DEFAULT]", *(f"{name}={value}" for name, value in lines.items())]) + "\n"
         private_files.write(self.config_file, text.encode())
         private_files.write(self.cli_rc_file, b"")
+
+
+@lru_cache(maxsize=4)
+def _public_half(pem: bytes) -> str:
+    """Remembered, as proving an RSA key sound takes as long as a whole snapshot does."""
+    public = serialization.load_pem_private_key(pem, None).public_key()
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def profile_from(fields: dict[str, Any]) -> profiles.Profile:

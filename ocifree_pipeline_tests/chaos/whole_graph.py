@@ -125,6 +125,8 @@ class WholeGraph:
     bodies: dict[str, Body]
     environ: dict[str, str]
     folder: Path
+    instance: dg.DagsterInstance
+    """One for all moments, emptied before each: to make another takes as long as to make an asset."""
     moments: dict[str, Moment] = field(default_factory=dict)
     ends: dict[str, list[str]] = field(default_factory=dict)
     """What stands after each asset, an hour later."""
@@ -174,9 +176,10 @@ class WholeGraph:
 
     @contextmanager
     def _entered(self, home: Path) -> Iterator[Here]:
-        with pytest.MonkeyPatch.context() as patched, dg.DagsterInstance.ephemeral() as instance:
+        self.instance.event_log_storage.wipe()
+        with pytest.MonkeyPatch.context() as patched:
             enter(patched, self.sandbox, {**self.environ, "DAGSTER_HOME": str(home)})
-            yield Here(self.sandbox, self.blueprint, self.bodies, instance)
+            yield Here(self.sandbox, self.blueprint, self.bodies, self.instance)
 
     def _do(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self.sandbox.loop).result(timeout=30)
@@ -212,9 +215,10 @@ def whole_graph(folder: Path, topology: str, change: Callable[[Any], None] | Non
             "NO_PROXY": "localhost,127.0.0.1",
         }
         blueprint = blueprint_of(parse(yaml.safe_dump(data)))
-        graph = WholeGraph(sandbox, blueprint, bodies(blueprint), environ, folder)
-        graph.run_undisturbed()
-        yield graph
+        with dg.DagsterInstance.ephemeral() as instance:
+            graph = WholeGraph(sandbox, blueprint, bodies(blueprint), environ, folder, instance)
+            graph.run_undisturbed()
+            yield graph
 
 
 def _link_images(source: str, target: str) -> None:
