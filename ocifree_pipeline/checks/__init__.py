@@ -59,6 +59,7 @@ _CHECKS: tuple[tuple[str, str, bool, str], ...] = (
     ("monitoring/alert_rules", "drift", False, "Rules, contact point and the way to it are as they were made."),
     ("monitoring/alloy", "metrics_arrive", False, "A metric labelled with this run is found at Grafana Cloud."),
     ("monitoring/alloy", "logs_arrive", False, "A log line labelled with this run is found at Grafana Cloud."),
+    ("monitoring/alloy", "traces_arrive", False, "A trace labelled with this run is found at Grafana Cloud."),
     ("monitoring/alloy", "series_budget", False, "Active series stay within the declared budget."),
     ("monitoring/alloy", "logs_budget", False, "Logs a month stay within the declared budget."),
     ("assurance/cost_report", "bill_is_zero", False, "The Usage API says 0.00 for every day up to 72 hours ago."),
@@ -105,6 +106,7 @@ _JUDGES: dict[str, Judge] = {
     "platform/flux:releases_ready": platform.releases_ready,
     "monitoring/alloy:metrics_arrive": monitoring.metrics_arrive,
     "monitoring/alloy:logs_arrive": monitoring.logs_arrive,
+    "monitoring/alloy:traces_arrive": monitoring.traces_arrive,
     "monitoring/alloy:series_budget": monitoring.series_budget,
     "monitoring/alloy:logs_budget": monitoring.logs_budget,
 }

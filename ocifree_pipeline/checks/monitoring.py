@@ -80,6 +80,23 @@ def logs_arrive(step: Step) -> Verdict:
     return Verdict(True, f"new lines of the pods of {nodes} nodes", numbers)
 
 
+def traces_arrive(step: Step) -> Verdict:
+    """A trace of ours that nobody else can have. How many the agents keep is chance: few of theirs fail or are slow."""
+    cluster = step.blueprint.declaration.name
+    run = uuid.uuid4().hex
+    try:
+        doors = stores(step)
+        if doors.traces is None:
+            return Verdict(True, "no traces are sent: monitoring.grafana_cloud.tempo is not declared")
+        doors.trace({"service.name": "ocifree-arrival", "cluster": cluster, "run": run}, now())
+        if not _until(lambda: len(doors.traces_with({"run": run}, now() - 600, now() + 60)), 1):
+            return Verdict(False, "a trace was taken and is not found again: is it the same stack?")
+        theirs = len(doors.traces_with({"cluster": cluster, "service.name": "alloy"}, now() - 3600, now() + 60))
+    except OcifreeError as error:
+        return Verdict(False, _words(error))
+    return Verdict(True, f"our own trace is found, and {theirs} of the agents", {"traces of agents": theirs})
+
+
 def series_budget(step: Step) -> Verdict:
     """As Grafana Cloud counts them; without access to that, as the store answers."""
     from ocifree_pipeline.systems.grafana.stores import usage

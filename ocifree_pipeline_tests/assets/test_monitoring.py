@@ -186,12 +186,12 @@ def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
 def test_all_of_it_stands_and_a_second_run_changes_nothing(lab: Lab) -> None:
     found = verdicts(lab.materialize(*EVERYTHING))
     assert {name for name, (passed, _) in found.items() if passed} == {
-        "drift", "metrics_arrive", "logs_arrive", "series_budget", "logs_budget",
+        "drift", "metrics_arrive", "logs_arrive", "traces_arrive", "series_budget", "logs_budget",
     }, found  # fmt: skip
     assert lab.writes() == []
     assert lab.metadata(ALLOY)["plan"] == "nothing to do"
     assert 300 < lab.metadata(ALLOY)["series planned"] < 8000
-    assert "kube_pod" in lab.metadata(ALLOY)["evidence"]
+    assert "kube_pod" in str(lab.metadata(ALLOY)["evidence"])
 
 
 def test_a_node_that_dies_is_mailed_with_what_to_do(lab: Lab) -> None:
@@ -260,7 +260,9 @@ def test_401_and_429_and_nothing_are_three_answers(lab: Lab, monkeypatch: pytest
         patch.setenv("GRAFANA_CLOUD_TOKEN", "glc_wrong")
         assert verdicts(job())["metrics_arrive"][1].startswith("the token is not accepted: ")
         patch.setenv("GRAFANA_CLOUD_TOKEN", token)
-        assert verdicts(job())["metrics_arrive"][1].startswith("the token lacks a scope: send metrics")
+        found = verdicts(job())
+        assert found["metrics_arrive"][1].startswith("the token lacks a scope: send metrics")
+        assert found["traces_arrive"][1].startswith("the token lacks a scope: send a trace")
     lab.sandbox.inside(lambda world: stack.change(world, limits={"samples_per_second": 0}))
     assert verdicts(job())["metrics_arrive"][1].startswith("a limit of the free plan is reached: ")
     lab.sandbox.inside(lambda world: stack.change(world, limits={"samples_per_second": 10_000}))

@@ -62,8 +62,12 @@ def base(endpoint: Endpoint) -> str:
 
 def otlp_endpoint(endpoint: Endpoint) -> str:
     """What an OTLP exporter adds /v1/traces to."""
-    root = base(endpoint)
-    return f"{root}/otlp" if urlsplit(root).netloc.startswith(OTLP_GATEWAY) else f"{root}/tempo"
+    return base(endpoint) + otlp_path(base(endpoint))
+
+
+def otlp_path(root: str) -> str:
+    """Where a host of Grafana Cloud takes OTLP."""
+    return "/otlp" if urlsplit(root).netloc.startswith(OTLP_GATEWAY) else "/tempo"
 
 
 def etcd_port(talos_version: str) -> int:
