@@ -24,6 +24,7 @@ UNFINISHED = (
 """QUEUED is not here: a queued run has no process yet, and the daemon takes it up after a restart."""
 
 START_GRACE_SECONDS = 600
+TIMES, MOST_TIMES = "ocifree/taken_up_again", 3
 CLOCK_SLACK_SECONDS = 5
 
 _WORKER = re.compile(r"(?:Started process for run|in process|parent process) \(pid: (\d+)\)")
@@ -122,16 +123,35 @@ def _said(instance: dg.DagsterInstance, run_id: str) -> Iterator[Worker]:
             yield Worker(int(match.group(1)), record.timestamp)
 
 
+def taken_up_again(run: dg.DagsterRun) -> dg.RunRequest | None:
+    """The same assets once more: each looks first, so what was finished says `nothing to do`.
+
+    Not for jobs, whose name a person has typed, nor for what died as often already: the process may be what kills it.
+    """
+    times = int(run.tags.get(TIMES, "0"))
+    if not run.asset_selection or times >= MOST_TIMES:
+        return None
+    return dg.RunRequest(
+        run_key=f"again-{run.run_id}",
+        asset_selection=sorted(run.asset_selection, key=lambda key: tuple(key.path)),
+        tags={TIMES: str(times + 1), "ocifree/why": f"run {run.run_id[:8]} lost its process"},
+    )
+
+
 @dg.sensor(
     name="release_orphans",
+    target=dg.AssetSelection.all(),
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Releases runs whose process is gone (power cut, kill), so that the queue does not wait for them.",
+    description="Releases runs whose process is gone (power cut, kill), so that the queue does not wait for them, and "
+    "requests their assets again.",
 )
-def release_orphans(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+def release_orphans(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     orphans = find_orphans(context.instance)
     for orphan in orphans:
         release(context.instance, orphan)
-    if not orphans:
-        return dg.SkipReason("every unfinished run has a living process")
-    return dg.SkipReason("; ".join(f"released {orphan.run.run_id[:8]}: {orphan.reason}" for orphan in orphans))
+    requests = [request for orphan in orphans if (request := taken_up_again(orphan.run)) is not None]
+    if requests:
+        return dg.SensorResult(run_requests=requests)
+    said = [f"released {orphan.run.run_id[:8]}: {orphan.reason}" for orphan in orphans]
+    return dg.SensorResult(skip_reason="; ".join(said) or "every unfinished run has a living process")

@@ -43,10 +43,12 @@ def restore_backup(path: Path | None, backup: str, yes: str | None, as_json: boo
 
     deployment = blueprint.declaration.name
     if yes is None:
-        say(f"If {deployment} lives, it goes back to the backup: what was made or changed since then is lost.")
-        say("`ocifree backup` first keeps what there is now. Control planes that are empty need no confirmation.")
+        if not as_json:
+            say(f"If {deployment} lives, it goes back to the backup: what was made or changed since then is lost.")
+            say("`ocifree backup` first keeps what there is now. Control planes that are empty need no confirmation.")
+        question = f"Type the name of the deployment ({deployment}) if it may, or nothing"
         try:
-            yes = typer.prompt(f"Type the name of the deployment ({deployment}) if it may, or nothing", default="")
+            yes = typer.prompt(question, default="", err=as_json)
         except typer.Abort:
             yes = ""
     if yes not in {"", deployment}:

@@ -26,9 +26,13 @@ class State:
     age_seconds: float | None
     summary: str
     failed_checks: tuple[str, ...]
+    warned_checks: tuple[str, ...] = ()
     fix: str | None = None
     again: str | None = None
 
+
+Failure = tuple[str, str | None, str | None]
+"""What failed, what helps, and the command that tries again."""
 
 _MARK = {"made": "ok", "failed": "bad", "running": "warn", "missing": "idle"}
 
@@ -45,8 +49,8 @@ def show_status(path: Path | None, as_json: bool) -> None:
         say_json([asdict(state) for state in states])
         return
     table(
-        ["asset", "state", "age", "failed checks", ""],
-        [[s.key, (_MARK[s.state], s.state), _age(s), ", ".join(s.failed_checks), s.summary] for s in states],
+        ["asset", "state", "age", "checks", ""],
+        [[s.key, (_MARK[s.state], s.state), _age(s), _checks(s), s.summary] for s in states],
         title=f"{blueprint.declaration.name}: {sum(s.state == 'made' for s in states)} of {len(states)} made",
     )
     for state in states:
@@ -71,6 +75,7 @@ def read_states(instance: dg.DagsterInstance, now: float) -> list[State]:
     }
     failing = _failing_checks(instance, {key: node.checks for key, node in nodes.items()})
     runs: dict[str, dg.DagsterRun | None] = {}
+    failures: dict[str, dict[str, Failure]] = {}
     states = []
     for key, node in nodes.items():
         entry = records.get(key)
@@ -81,25 +86,27 @@ def read_states(instance: dg.DagsterInstance, now: float) -> list[State]:
             runs[run_id] = instance.get_run_by_id(run_id)
         run = runs.get(run_id) if run_id else None
         age = now - last.timestamp if last else None
-        checks = failing.get(key, ())
+        checks = failing.get(key, ((), ()))
         if run and not run.is_finished and run_id != made_by:
-            states.append(State(key, node.group, "running", age, f"run {run.run_id[:8]}", checks))
+            states.append(State(key, node.group, "running", age, f"run {run.run_id[:8]}", *checks))
             continue
         gone = destroyed_since_made(instance, key) if last else None
         failed_since = run and run.is_failure and run_id != made_by and not _began_before(instance, run, gone)
-        failure = _failure_of(instance, run, key) if run and failed_since else None
+        if run and failed_since and run.run_id not in failures:
+            failures[run.run_id] = _failures_of(instance, run)
+        failure = failures[run.run_id].get(key) if run and failed_since else None
         if failure:
             what, fix, again = failure
-            states.append(State(key, node.group, "failed", age, what, checks, fix, again))
+            states.append(State(key, node.group, "failed", age, what, *checks, fix, again))
         elif gone is not None:
             when = datetime.fromtimestamp(gone, UTC).strftime("%Y-%m-%d %H:%M UTC")
             states.append(State(key, node.group, "missing", None, f"destroyed on {when}", ()))
         elif last and last.asset_materialization:
             summary = last.asset_materialization.metadata.get("summary")
             text = str(summary.value) if summary else ""
-            states.append(State(key, node.group, "made", age, text, checks))
+            states.append(State(key, node.group, "made", age, text, *checks))
         else:
-            states.append(State(key, node.group, "missing", None, "", checks))
+            states.append(State(key, node.group, "missing", None, "", *checks))
     return states
 
 
@@ -108,30 +115,47 @@ def _began_before(instance: dg.DagsterInstance, run: dg.DagsterRun, moment: floa
     return moment is not None and record is not None and record.create_timestamp.timestamp() < moment
 
 
-def _failure_of(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, key: str
-) -> tuple[str, str | None, str | None] | None:
-    """What failed for this asset in that run; None when the run failed elsewhere."""
+def _failures_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, Failure]:
+    """What failed in that run, by asset. What was begun and never ended went down with the process of the run."""
+    from ocifree_pipeline.record.facts import materialize_command
     from ocifree_pipeline.record.happenings import happenings
 
+    found: dict[str, Failure] = {}
     for happening in happenings(instance, run.run_id):
-        if happening.kind == "failed" and happening.subject == key:
+        key = happening.subject
+        if happening.kind == "started":
+            fix = "nothing while `ocifree ui` runs, which takes it up again"
+            found[key] = (f"run {run.run_id[:8]} ended while it was made", fix, materialize_command(f"{key}+"))
+        elif happening.kind == "made":
+            found.pop(key, None)
+        elif happening.kind == "failed":
             what = str(happening.details.get("what") or happening.text.splitlines()[0])
-            return what, happening.details.get("fix"), happening.details.get("again")
-    return None
+            found[key] = (what, happening.details.get("fix"), happening.details.get("again"))
+    return found
 
 
-def _failing_checks(instance: dg.DagsterInstance, checks: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def _failing_checks(
+    instance: dg.DagsterInstance, checks: dict[str, tuple[str, ...]]
+) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Of each asset those that fail, and those that only warn."""
     from dagster import AssetCheckKey, AssetKey
 
     keys = [AssetCheckKey(AssetKey.from_user_string(asset), name) for asset, names in checks.items() for name in names]
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    failing: dict[str, tuple[str, ...]] = {}
+    failing: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
     for check, record in latest.items():
         if record.status.value in {"FAILED", "EXECUTION_FAILED"}:
             asset = check.asset_key.to_user_string()
-            failing[asset] = (*failing.get(asset, ()), check.name)
+            failed, warned = failing.get(asset, ((), ()))
+            warns = record.evaluation is not None and record.evaluation.severity.value == "WARN"
+            failing[asset] = (failed, (*warned, check.name)) if warns else ((*failed, check.name), warned)
     return failing
+
+
+def _checks(state: State) -> str:
+    return ", ".join(
+        [*(f"{name} FAILS" for name in state.failed_checks), *(f"{name} warns" for name in state.warned_checks)]
+    )
 
 
 def _age(state: State) -> str:

@@ -88,10 +88,16 @@ def _line(happening: Happening) -> None:
 def _last_word(seen: list[Happening], run_id: str, status: str) -> None:
     say()
     failed = [happening for happening in seen if happening.kind == "failed"]
-    for happening in failed:
+    waiting = [happening for happening in failed if happening.details.get("reaction") == "wait"]
+    if waiting:
+        names = ", ".join(happening.subject for happening in waiting)
+        say(f"Oracle has no room for {names} now; {waiting[0].details.get('why')}.", style="bold yellow")
+        say("  The hunt takes over: leave `ocifree ui` running. What hangs on them follows by itself.")
+    for happening in [happening for happening in failed if happening not in waiting]:
         say(f"{happening.subject} failed: {happening.details.get('what') or happening.text}", style="bold red")
         for name in ("why", "fix", "again"):
             if happening.details.get(name):
                 say(f"  {name}: {happening.details[name]}")
     made = sum(happening.kind == "made" for happening in seen)
-    say(f"run {run_id[:8]}: {status.lower()}, {made} made, {len(failed)} failed")
+    waits = f", {len(waiting)} waiting for capacity" if waiting else ""
+    say(f"run {run_id[:8]}: {status.lower()}, {made} made, {len(failed) - len(waiting)} failed{waits}")

@@ -10,6 +10,13 @@ from typing import Any
 
 import dagster as dg
 
+from ocifree_pipeline.record.facts import materialize_command
+
+INTERRUPTED = "interrupted"
+"""How to react to the end of a process: as an error has its reaction."""
+
+_PROCESS_ENDED = {"DagsterExecutionInterruptedError", "ChildProcessCrashException"}
+
 FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
@@ -108,10 +115,25 @@ def _failure(event: dg.DagsterEvent, subject: str, at: float) -> Happening | Non
     cause = data.error
     while cause is not None and cause.cause is not None:
         cause = cause.cause
-    return Happening(
-        "failed",
-        subject,
-        (cause.message.strip() if cause else "it ended without a word"),
-        at,
-        {"error": cause.cls_name if cause else None},
-    )
+    name, text = (cause.cls_name, cause.message.strip()) if cause else (None, "it ended without a word")
+    return Happening("failed", subject, text, at, {"error": name, **_own_words(subject, str(name), text)})
+
+
+def _own_words(subject: str, name: str, text: str) -> dict[str, str]:
+    """What to say of a failure that is none of our errors: the process ended, or ocifree has a fault."""
+    asset = subject.partition(":")[0]
+    again = materialize_command(f"{asset}+") if "/" in asset else "ocifree up"
+    if name in _PROCESS_ENDED:
+        return {
+            "what": "its process was ended while it worked",
+            "why": "somebody or something killed it: a signal, a restart, or memory that ran out",
+            "fix": "nothing: what it had made is found as it is",
+            "again": again,
+            "reaction": INTERRUPTED,
+        }
+    return {
+        "what": text.splitlines()[0] if text else name,
+        "why": f"{name}, which ocifree does not expect here",
+        "fix": f"`ocifree logs {asset}` shows where; if it comes again, it is a fault of ocifree",
+        "again": again,
+    }

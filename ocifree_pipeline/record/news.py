@@ -24,7 +24,7 @@ from ocifree_pipeline.deployment.watching import Turn
 from ocifree_pipeline.record.assurance import CostFacts, IdleFacts
 from ocifree_pipeline.record.destroyed import destroyed_since_made
 from ocifree_pipeline.record.facts import SomeFacts, find_facts, materialize_command
-from ocifree_pipeline.record.happenings import Happening, happenings
+from ocifree_pipeline.record.happenings import INTERRUPTED, Happening, happenings
 from ocifree_pipeline.record.machines import CAPACITY, CapacityFacts, InstanceFacts, is_claimed
 from ocifree_pipeline.record.tenancy import LimitsFacts
 from ocifree_pipeline.record.watched import is_lost, last_turn
@@ -34,6 +34,7 @@ RETRY_WORDS = {
     Reaction.WAIT.value: "Nothing to do: the hunt tries again by itself.",
     Reaction.STOP.value: "Trying again alone does not help: the cause has to go first.",
     Reaction.ASK.value: "It waits for a decision that only a person may take.",
+    INTERRUPTED: "Trying again helps: nothing failed but its process.",
 }
 UNKNOWN_WORDS = "Whether trying again helps is not known: this is an error that ocifree does not know."
 DIGEST_HOUR = 7

@@ -18,11 +18,13 @@ from hypothesis import strategies as st
 from ocifree_pipeline.automation.orphans import (
     CLOCK_SLACK_SECONDS,
     START_GRACE_SECONDS,
+    TIMES,
     Worker,
     find_orphans,
     judge,
     release,
     release_orphans,
+    taken_up_again,
 )
 
 NOW = 1_000_000.0
@@ -122,4 +124,38 @@ def test_the_sensor_says_what_it_did() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance)
         tick = release_orphans.evaluate_tick(context)
+        assert not tick.run_requests
         assert tick.skip_message == "every unfinished run has a living process"
+
+
+def test_what_died_is_taken_up_again_and_not_for_ever() -> None:
+    """Only assets: nobody but a person repeats a job whose name a person has typed."""
+    keys = {dg.AssetKey(["talos", "cluster"]), dg.AssetKey(["machines", "bastion"])}
+    run = dg.DagsterRun(job_name="__ASSET_JOB", run_id="0a", asset_selection=frozenset(keys))
+    for times in range(3):
+        request = taken_up_again(run)
+        assert request is not None
+        assert set(request.asset_selection or ()) == keys
+        assert request.tags[TIMES] == str(times + 1)
+        run = dg.DagsterRun(job_name="x", run_id=f"{times}b", asset_selection=frozenset(keys), tags=request.tags)
+    assert taken_up_again(run) is None
+    assert taken_up_again(dg.DagsterRun(job_name="destroy", run_id="1c")) is None
+
+
+def test_the_sensor_asks_again_for_what_it_released(work: Path) -> None:
+    with dg.DagsterInstance.get() as instance:
+
+        @dg.asset
+        def claim() -> None: ...
+
+        job = dg.define_asset_job("one", selection=[claim])
+        defs = dg.Definitions(assets=[claim], jobs=[job], sensors=[release_orphans])
+        keys = frozenset({dg.AssetKey("claim")})
+        run = instance.create_run_for_job(
+            defs.resolve_job_def("one"), status=dg.DagsterRunStatus.STARTED, asset_selection=keys
+        )
+        instance.report_engine_event("Started process for run (pid: 999999999).", run)
+        context = dg.build_sensor_context(instance=instance, definitions=defs, sensor_name="release_orphans")
+        (request,) = release_orphans.evaluate_tick(context).run_requests or []
+        assert request.asset_selection == [dg.AssetKey("claim")]
+        assert not release_orphans.evaluate_tick(context).run_requests, "once"
