@@ -41,6 +41,16 @@ LONGEST_INTERVAL = 360
 """Every sensor is due after so many seconds."""
 
 
+_TERMINATE = """
+import oci, sys
+config = oci.config.from_file()
+compute, search = oci.core.ComputeClient(config), oci.identity.IdentityClient(config)
+for place in search.list_compartments(config["tenancy"]).data:
+    for one in compute.list_instances(place.id, display_name=sys.argv[1], lifecycle_state="RUNNING").data:
+        compute.terminate_instance(one.id, preserve_boot_volume=False)
+"""
+
+
 @dataclass
 class Life:
     folder: Path
@@ -80,10 +90,25 @@ class Life:
             key: f"{row['state']}: {row['summary']}" for key, row in self.states().items() if row["state"] != "made"
         }
 
+    def facts(self, key: str) -> dict[str, Any]:
+        with self.history() as instance:
+            event = instance.get_latest_materialization_event(dg.AssetKey(key.split("/")))
+        assert event is not None
+        assert event.asset_materialization is not None
+        found: dict[str, Any] = event.asset_materialization.metadata["facts"].value  # type: ignore[assignment]
+        return found
+
+    def oracle_takes_back(self, name: str) -> None:
+        """As Oracle does with an idle machine: the instance ends, and its disk with it."""
+        subprocess.run([sys.executable, "-c", _TERMINATE, name], env=self.environ, check=True, cwd=self.folder)
+
     # time -------------------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
         return time.time() + struct.unpack("<q", self.ahead[:8])[0] / 10**9
+
+    def age_days(self) -> float:
+        return float(struct.unpack("<q", self.ahead[:8])[0]) / 10**9 / 86400
 
     def pass_time(self, *, days: float = 0, hours: float = 0, seconds: float = 0) -> None:
         span = days * 86400 + hours * 3600 + seconds
@@ -194,7 +219,7 @@ class Life:
 
 
 @contextmanager
-def living(folder: Path, *, name: str, tenancy: dict[str, object]) -> Iterator[Life]:
+def living(folder: Path, *, tenancy: dict[str, object]) -> Iterator[Life]:
     """A folder with the declaration that `ocifree init` writes, and a tenancy in the sandbox."""
     clock = folder / "clock"
     clock.write_bytes(struct.pack("<q", 0))
