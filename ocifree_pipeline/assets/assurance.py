@@ -23,7 +23,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         "assurance/cost_report",
         _cost_report,
         group=GROUP,
-        kinds={"oci"},
+        kinds={"oracle"},
         deps=["tenancy/guardrails", *machines],
         describe="What Oracle's Usage API says this tenancy cost. It lags a day, so zero is proved after 72 hours.",
     )
@@ -32,7 +32,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         "assurance/idle_report",
         _idle_report,
         group=GROUP,
-        kinds={"oci"},
+        kinds={"oracle"},
         deps=machines,
         describe="Oracle reclaims instances whose 7-day 95th percentile of CPU, network and memory is below 20 %.",
     )
@@ -41,7 +41,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         "assurance/etcd_backup",
         materialize_backup,
         group=GROUP,
-        kinds={"talos", "oci"},
+        kinds={"talos", "oracle"},
         deps=["talos/cluster", "oci/image_bucket"],
         describe="An encrypted etcd snapshot in the image bucket, pruned so that it stays within the free storage.",
     )

@@ -27,7 +27,7 @@ GROUP = "foundation"
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     engine = blueprint.declaration.foundation.engine
-    kinds = {"oci", "opentofu"} if engine == "opentofu" else {"oci"}
+    kinds = {"oracle", "opentofu"} if engine == "opentofu" else {"oracle"}
     yield define_asset(
         blueprint,
         "oci/network",

@@ -71,7 +71,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             f"oci/custom_image/{name}",
             _custom_image,
             group=GROUP,
-            kinds={"oci"},
+            kinds={"oracle"},
             deps=[f"images/{name}", "oci/image_bucket"],
             describe=(
                 f"`{name}` as a custom image: uploaded, imported with UEFI firmware where A1 needs it, and made "

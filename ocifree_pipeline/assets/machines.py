@@ -37,7 +37,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             f"machines/{machine.name}",
             _body(machine),
             group=GROUP,
-            kinds={"oci", "linux"},
+            kinds={"oracle", "linux"},
             deps=upstreams(blueprint, machine),
             describe=(
                 f"{machine.shape} with {machine.ocpus} OCPU, {machine.memory_gb} GB and a boot volume of "

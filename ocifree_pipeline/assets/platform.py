@@ -25,7 +25,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "platform/oci_ccm",
             platform_network.oci_ccm,
             group=GROUP,
-            kinds={"oci", "kubernetes"},
+            kinds={"oracle", "kubernetes"},
             # Before everything else: until it has greeted a node, nothing that it does not name may start there.
             deps=["talos/kubeconfig", "oci/network"],
             describe="Oracle's cloud controller manager, with load balancers pinned to the free 10 Mbps shape.",

@@ -37,7 +37,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]
         "tenancy/limits",
         _limits,
         group=GROUP,
-        kinds={"oci"},
+        kinds={"oracle"},
         describe=(
             "Live service limits and their use, per availability domain, with the home region and the kind of account. "
             "Oracle changes them; everything after this asset trusts what was read here and no constant."
@@ -60,7 +60,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]
         GUARDRAILS,
         _guardrails,
         group=GROUP,
-        kinds={"oci"},
+        kinds={"oracle"},
         deps=["tenancy/plan"],
         describe=(
             "A quota policy that makes Oracle refuse paid shapes at the door, and a budget with an alert at 0.01. Made "
@@ -72,7 +72,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]
         STORAGE_QUOTA,
         _guardrails,
         group=GROUP,
-        kinds={"oci"},
+        kinds={"oracle"},
         deps=[GUARDRAILS, *(f"machines/{machine.name}" for machine in blueprint.plan.machines)],
         describe=(
             "The same guardrails once every machine is had: storage is given to the availability domains that they "
@@ -83,7 +83,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]
         key=["tenancy", "a1_capacity"],
         deps=[dg.AssetKey(["tenancy", "plan"])],
         group_name=GROUP,
-        kinds={"oci"},
+        kinds={"oracle"},
         owners=OWNERS,
         description=(
             "Whether Oracle has Ampere capacity, per availability domain: available, unavailable or unknown. The hunt "

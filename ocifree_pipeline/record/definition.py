@@ -14,7 +14,7 @@ from ocifree_pipeline.deployment.errors import NotYetBuilt, OcifreeError, Precon
 from ocifree_pipeline.deployment.unbuilt import missing_for
 from ocifree_pipeline.record.facts import SomeFacts, find_facts, materialize_command, read_facts
 from ocifree_pipeline.record.history import require_own_history
-from ocifree_pipeline.record.outcome import Facts, Outcome, Scalar, as_markdown
+from ocifree_pipeline.record.outcome import Facts, Outcome, Scalar, as_table
 
 OWNERS = ["team:ocifree"]
 RETRIES = 2
@@ -111,7 +111,7 @@ def define_check(
             raise _as_dagster(context, asset, error) from error
         metadata: dict[str, Any] = {"summary": verdict.summary, **(verdict.numbers or {})}
         if verdict.evidence:
-            metadata["evidence"] = dg.MetadataValue.md(as_markdown(verdict.evidence))
+            metadata["evidence"] = as_table(verdict.evidence)
         return dg.AssetCheckResult(
             passed=verdict.passed,
             severity=dg.AssetCheckSeverity.WARN if verdict.warn else dg.AssetCheckSeverity.ERROR,

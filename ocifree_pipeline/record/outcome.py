@@ -36,15 +36,11 @@ class Outcome:
     look_inside: str | None = None
 
     def as_metadata(self, seconds: float) -> dict[str, dg.MetadataValue]:
-        """Dagster's metadata. Numbers stand at the top level, so that the UI plots them over time."""
-        metadata: dict[str, dg.MetadataValue] = {
-            "summary": dg.MetadataValue.text(self.summary),
-            "plan": dg.MetadataValue.md("\n".join(f"- {line}" for line in self.plan) or "nothing to do"),
-            "facts": dg.MetadataValue.json(self.facts.model_dump(mode="json")),
-            "seconds": dg.MetadataValue.float(round(seconds, 3)),
-        }
-        if self.evidence:
-            metadata["evidence"] = dg.MetadataValue.md(as_markdown(self.evidence))
+        """Dagster's metadata, in the order in which a person asks: how it stands, where to look, what changed.
+
+        Numbers stand at the top level, so that the UI plots them over time.
+        """
+        metadata: dict[str, dg.MetadataValue] = {"summary": dg.MetadataValue.text(self.summary)}
         if self.look_inside:
             metadata["look inside"] = dg.MetadataValue.md(f"`{self.look_inside}`")
         metadata |= {name: dg.MetadataValue.url(url) for name, url in self.links.items()}
@@ -52,16 +48,32 @@ class Outcome:
             name: dg.MetadataValue.int(number) if isinstance(number, int) else dg.MetadataValue.float(number)
             for name, number in self.numbers.items()
         }
-        return metadata
+        if self.evidence:
+            metadata["evidence"] = as_table(self.evidence)
+        return {
+            **metadata,
+            "plan": dg.MetadataValue.md("\n".join(f"- {line}" for line in self.plan) or "nothing to do"),
+            "facts": dg.MetadataValue.json(self.facts.model_dump(mode="json")),
+            "seconds": dg.MetadataValue.float(round(seconds, 3)),
+        }
 
 
-def as_markdown(rows: Sequence[Mapping[str, Scalar]]) -> str:
-    """Rows as a Markdown table; the first row names the columns."""
+def as_table(rows: Sequence[Mapping[str, Scalar]]) -> dg.TableMetadataValue:
+    """Rows as a table that the UI shows in its place; the first row names the columns."""
     columns = list(rows[0])
-    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
-    lines += [" | ".join(_cell(row.get(column)) for column in columns) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines)
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({column: _cell(row.get(column)) for column in columns}) for row in rows],
+        schema=dg.TableSchema([dg.TableColumn(column, _type(rows, column)) for column in columns]),
+    )
 
 
-def _cell(value: Scalar) -> str:
-    return "" if value is None else str(value).replace("|", "\\|")
+def _cell(value: Scalar) -> str | int | float | bool:
+    if value is None:
+        return ""
+    return value if type(value) in (int, float, bool) else str(value)  # an enum is no plain text to Dagster
+
+
+def _type(rows: Sequence[Mapping[str, Scalar]], column: str) -> str:
+    names = {bool: "bool", int: "int", float: "float"}
+    found = {names.get(type(row.get(column)), "string") for row in rows}
+    return found.pop() if len(found) == 1 else "string"

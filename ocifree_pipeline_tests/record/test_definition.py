@@ -16,7 +16,7 @@ from ocifree_pipeline.deployment.examples import example
 from ocifree_pipeline.deployment.loading import parse
 from ocifree_pipeline.record.definition import Step, Verdict, define_asset, define_check
 from ocifree_pipeline.record.facts import find_facts, read_facts
-from ocifree_pipeline.record.outcome import Facts, Outcome, as_markdown
+from ocifree_pipeline.record.outcome import Facts, Outcome, as_table
 
 
 class Colour(Facts):
@@ -58,7 +58,8 @@ def test_a_materialization_says_what_why_and_how_long(blueprint: Blueprint, inst
     assert metadata["litres"].value == 2
     assert metadata["share"].value == 0.5
     assert metadata["console"].value == "https://example.org"
-    assert "a\\|b" in str(metadata["evidence"].value)
+    assert metadata["evidence"].value == as_table([{"pot": "a|b", "full": True}]).value
+    assert list(metadata)[:4] == ["summary", "console", "litres", "share"], "how it stands comes first"
     assert metadata["attempt"].value == 1
     assert float(str(metadata["seconds"].value)) >= 0
     assert find_facts(instance, "test/colour", Colour) == Colour(name="blue")
@@ -206,5 +207,11 @@ def test_checks_record_their_verdict(
     assert (evaluation.passed, evaluation.severity, evaluation.description) == (passed, severity, verdict.summary)
 
 
-def test_a_table_is_markdown() -> None:
-    assert as_markdown([{"a": 1, "b": None}, {"a": "x|y"}]) == "| a | b |\n| --- | --- |\n| 1 |  |\n| x\\|y |  |"
+def test_a_table_has_a_type_for_each_column_and_a_cell_for_each_row() -> None:
+    table = as_table([{"a": 1, "b": None, "c": 0.5}, {"a": Reaction.RETRY, "b": True, "c": 1.5}])
+    assert [(one.name, one.type) for one in table.schema.columns] == [("a", "string"), ("b", "string"), ("c", "float")]
+    assert [dict(one.data) for one in table.records] == [
+        {"a": 1, "b": "", "c": 0.5},
+        {"a": "retry", "b": True, "c": 1.5},
+    ]
+    assert {type(one.data["a"]) for one in table.records} == {int, str}, "Dagster stores no enums"
