@@ -47,14 +47,19 @@ def qcow2(
         else:
             second[number // per_table][number % per_table] = data_at + len(data) | 1 << 63
             data += content
-    head = struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", version, 0, 0, bits, size, 0, first_entries, first_at, 0, 0, 0, 0)
+    data += bytes(-len(data) % cluster)
+    # Nobody counts references to an image that is only read, but QEMU wants a table to count them in.
+    counts_at = data_at + len(data)
+    head = struct.pack(
+        *(">4sIQIIQIIQQIIQ", b"QFI\xfb", version, 0, 0, bits, size, 0, first_entries, first_at, counts_at, 1, 0, 0)
+    )
     if version == 3:
         head += struct.pack(">QQQII", 0, 0, 0, 4, 104)
     body = head.ljust(first_at, b"\0") + struct.pack(f">{first_entries}Q", *first)
     body = body.ljust(second_at, b"\0")
     for high in used:
         body += struct.pack(f">{per_table}Q", *second[high])
-    return bytes(body + data)
+    return bytes(body + data + bytes(cluster))
 
 
 def of_disk(disk: bytes, *, bits: int = 16, packed: bool = False) -> bytes:
