@@ -1,4 +1,4 @@
-"""Three Talos guests to the next versions: in order, stopped half-way, gone on with, never without a quorum."""
+"""Three nodes and their Talos guests to the next versions: in order, on after a stop, never without a quorum."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from ocifree_pipeline.deployment.errors import NotVerified
+from ocifree_pipeline.sandbox.machines import hand
+from ocifree_pipeline.sandbox.proxmox import nodes as pve
 from ocifree_pipeline.sandbox.talos import etcd
 from ocifree_pipeline.sandbox.talos.node import nodes
+from ocifree_pipeline.sandbox.world import World
 from ocifree_pipeline.systems.talos import cluster as talos
 from ocifree_pipeline.systems.talos import upgrading
 from ocifree_pipeline_tests.assets.conftest import Deployment
@@ -24,11 +27,31 @@ def versions(here: Deployment) -> dict[str, str]:
     return here.sandbox.inside(lambda world: {one.hostname: one.version for one in nodes(world)})
 
 
+def the_nodes_below(here: Deployment) -> None:
+    """Proxmox first, under Talos that runs: one guest at a time is off, and all are at home and whole afterwards."""
+
+    def guests(world: World) -> dict[str, tuple[str, str]]:
+        (store,) = pve.stores(world).values()
+        return {one["config"]["name"]: (one["node"], one["status"]) for one in store["guests"].values()}
+
+    before = here.sandbox.inside(guests)
+    boots = here.sandbox.inside(lambda world: {one.name: one.machine.boots for one in pve.everyone(world)})
+    upgraded(here, "upgrade_proxmox")
+    assert here.sandbox.inside(lambda world: {one.machine.boots for one in pve.everyone(world)}) == set(boots.values())
+    here.sandbox.inside(lambda world: hand.offer(world, {"pve-manager": "9.2.12"}))
+    upgraded(here, "upgrade_proxmox")
+    assert here.facts("proxmox/cluster")["release"].startswith("9.2.12 ")
+    assert here.sandbox.inside(guests) == before
+    again = here.sandbox.inside(lambda world: {one.name: one.machine.boots for one in pve.everyone(world)})
+    assert again == {name: count + 1 for name, count in boots.items()}
+
+
 def test_node_by_node_and_on_after_a_stop(here: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     here.materialize(*FORMED)
     here.materialize("proxmox/ceph_pool", "talos/secrets", "images/talos_nocloud", *CONFIGS, *VMS)
     here.materialize(CLUSTER, KUBECONFIG)
     here.materialize("platform/cilium")
+    the_nodes_below(here)
     declare(here, talos_version="1.14.2")
     here.materialize(*CONFIGS)
     done: list[str] = []
