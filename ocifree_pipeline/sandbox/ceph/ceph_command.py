@@ -125,6 +125,8 @@ def _change(site: Site, rest: tuple[str, ...], flags: frozenset[str]) -> Any:
                 osds.named(site, one).update({"in": verb == "in", "givenUp": False})
             shared["epoch"] += 1
             return ""
+        case ("mon", "remove" | "rm", name):
+            return cluster.forget_mon(site, name)
         case ("osd", "purge", one):
             if "--yes-i-really-mean-it" not in flags:
                 raise Refused("Error EPERM: Are you SURE?  This would permanently remove the OSD.", 1)

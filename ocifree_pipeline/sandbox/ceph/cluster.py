@@ -101,7 +101,7 @@ def create_mon(site: Site, address: str = "") -> None:
     must_be_configured(site)
     site.must_be_writable()
     here, mons = site.here, site.shared["mons"]
-    if here in mons:
+    if here in mons or f"[mon.{here}]" in site.etc_pve.get(CONF, ""):
         raise Refused(f"monitor '{here}' already exists", 25)
     if mons and not daemons.is_answered(site):
         raise Refused("Could not connect to ceph cluster despite configured monitors")
@@ -118,7 +118,7 @@ def create_mon(site: Site, address: str = "") -> None:
     mons[here] = {"address": chosen, "made": site.now}
     site.etc_pve[CONF] = conf(site)
     site.shared["epoch"] += 1
-    if here not in site.shared["mgrs"]:
+    if not site.node.own.get("mgr"):
         create_mgr(site)
 
 
@@ -138,26 +138,43 @@ def _own_address(site: Site) -> str:
 
 def create_mgr(site: Site) -> None:
     must_be_configured(site)
-    if site.here in site.shared["mgrs"]:
+    if site.node.own.get("mgr"):
         raise Refused(f"ceph manager directory '/var/lib/ceph/mgr/ceph-{site.here}' already exists", 25)
     if not daemons.is_answered(site):
         raise Refused("[errno 110] RADOS timed out (error connecting to the cluster)")
-    site.shared["mgrs"].append(site.here)
+    site.node.own["mgr"] = True
+    if site.here not in site.shared["mgrs"]:
+        site.shared["mgrs"].append(site.here)
 
 
 def destroy_mon(site: Site, name: str) -> None:
+    """`pveceph mon destroy`, on the node of the monitor."""
     must_answer(site)
     if name not in site.shared["mons"]:
         raise Refused(f"no such monitor id '{name}'")
+    if name != site.here or not site.node.own.get("mon"):
+        raise Refused(f"monitor filesystem '/var/lib/ceph/mon/ceph-{name}' does not exist on this node")
     if len(site.shared["mons"]) == 1:
         raise Refused("can't remove last monitor")
     del site.shared["mons"][name]
     site.etc_pve[CONF] = conf(site)
-    site.nodes[name].own.pop("mon", None)
+    site.node.own.pop("mon", None)
+
+
+def forget_mon(site: Site, name: str) -> str:
+    """`ceph mon remove`: out of the map. What is written of it on the nodes stays."""
+    mons = site.shared["mons"]
+    if name not in mons:
+        return f"mon.{name} does not exist or has already been removed\n"
+    if len(mons) == 1:
+        raise Refused(f"Error EINVAL: error: refusing removal of last monitor {name}", 22)
+    address = mons.pop(name)["address"]
+    site.shared["epoch"] += 1
+    return f"removing mon.{name} at [v2:{address}:3300/0,v1:{address}:6789/0], there will be {len(mons)} monitors\n"
 
 
 def destroy_mgr(site: Site, name: str) -> None:
     must_answer(site)
-    if name not in site.shared["mgrs"]:
+    if name not in site.shared["mgrs"] or name != site.here or not site.node.own.pop("mgr", False):
         raise Refused(f"ceph manager directory '/var/lib/ceph/mgr/ceph-{name}' not found")
     site.shared["mgrs"].remove(name)

@@ -31,7 +31,7 @@ CHANGING = (
     "pveceph install", "pveceph init", "pveceph mon", "pveceph mgr", "pveceph osd", "pveceph pool create",
     "pveceph pool destroy", "ceph-volume lvm create", "ceph-volume lvm zap", "sgdisk",
     "partx", "ceph config set", "ceph config rm", "ceph osd set", "ceph osd unset", "ceph osd in", "ceph osd out",
-    "ceph osd purge", "ceph osd pool set", "ceph osd pool application",
+    "ceph mon remove", "ceph osd purge", "ceph osd pool set", "ceph osd pool application",
 )  # fmt: skip
 
 

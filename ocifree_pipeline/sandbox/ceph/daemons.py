@@ -6,7 +6,7 @@ one: who went down, who is back, which OSD was given up, which copies are whole 
 
 from typing import Any
 
-from ocifree_pipeline.sandbox.ceph import placement
+from ocifree_pipeline.sandbox.ceph import devices, placement
 from ocifree_pipeline.sandbox.ceph.site import Site
 
 GIVE_UP_SECONDS = 600.0
@@ -34,8 +34,14 @@ def fresh() -> dict[str, Any]:
 
 
 def runs(site: Site, daemon: str, name: str, host: str) -> bool:
+    """Its node runs and has its data: another machine of the same name does not take its place."""
     node = site.nodes.get(host)
-    return node is not None and node.is_up and f"ceph-{daemon}@{name}" not in node.stopped
+    if node is None or not node.is_up or f"ceph-{daemon}@{name}" in node.stopped:
+        return False
+    if daemon != "osd":
+        return bool(node.own.get(daemon))
+    uuid = site.shared["osds"][name]["uuid"]
+    return any(volume["tags"].get("ceph.osd_fsid") == uuid for *_, volume in devices.volumes(node))
 
 
 def quorum(site: Site) -> list[str]:
@@ -83,10 +89,11 @@ def settle(site: Site) -> None:
         for number, osd in osds.items()
     }
     for number, osd in osds.items():
-        node = site.nodes[osd["host"]]
-        rebooted = osd["boots"] != node.boots
+        node = site.nodes.get(osd["host"])
+        rebooted = node is not None and osd["boots"] != node.boots
         if osd["up"] and (rebooted or not running[number]):
-            osd.update(up=False, downAt=max(node.since, osd["backAt"]) if rebooted or not node.is_up else site.now)
+            is_off = node is not None and (rebooted or not node.is_up)
+            osd.update(up=False, downAt=max(node.since, osd["backAt"]) if node is not None and is_off else site.now)
             site.shared["epoch"] += 1
     _settle_groups(site)
     for number, osd in osds.items():

@@ -156,8 +156,7 @@ def test_the_same_on_nodes_of_the_sandbox(tmp_path: Path) -> None:
 def test_only_what_is_missing_is_added(tmp_path: Path) -> None:
     lab = Lab()
     build(lab, tmp_path)
-    lab.shared["mons"].pop("three")
-    lab.nodes["three"].own.pop("mon")
+    lab.good("three", "pveceph mon destroy three")
     lab.good("one", "ceph config rm osd osd_memory_target")
     assert build(lab, tmp_path)[0] == [
         "create the monitor of three at 10.0.1.13",
