@@ -46,7 +46,7 @@ def materialize_cluster(step: Step) -> Outcome:
 def _cluster(step: Step, nodes: Nodes) -> Outcome:
     from ocifree_pipeline.systems.journal import journal_of
     from ocifree_pipeline.systems.talos import cluster as talos
-    from ocifree_pipeline.systems.talos import restoring
+    from ocifree_pipeline.systems.talos import departing, restoring
 
     declaration, wanted = step.blueprint.declaration, cluster_of(step)
     before = find_facts(step.instance, step.key, ClusterFacts)
@@ -62,6 +62,7 @@ def _cluster(step: Step, nodes: Nodes) -> Outcome:
         if talos.follow(nodes, place, kept_configuration(step, place.number)):
             lines.append(f"send {place.hostname} its configuration")
             step.say(lines[-1])
+    lines += departing.remove_replaced(nodes, step.say)
     journal = journal_of(declaration.name)
     founded = talos.bootstrap_once(
         nodes,

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from ocifree_pipeline.assets.departed import take_out
 from ocifree_pipeline.assets.tailnet import links
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.capacity import Attempt, Place
@@ -100,6 +101,8 @@ def _materialize(step: Step, machine: Machine) -> Outcome:
         step.say(line)
     attempts: list[Attempt] = []
     instance = _claim(step, scope, claim, places, attempts)
+    if there is None and before is not None and machine.is_ampere and step.blueprint.plan.topology == "talos-native":
+        lines += take_out(step, int(machine.name.removeprefix("ampere_")))
 
     volume = boot_volumes.volume_of(scope, instance)
     if boot_volumes.mark(scope, volume, step.key):

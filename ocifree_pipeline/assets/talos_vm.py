@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from ocifree_pipeline.assets.departed import take_out
 from ocifree_pipeline.deployment.errors import NotVerified, PreconditionMissing
 from ocifree_pipeline.record.definition import Step
-from ocifree_pipeline.record.facts import materialize_command
+from ocifree_pipeline.record.facts import find_facts, materialize_command
 from ocifree_pipeline.record.images import ImageFacts
 from ocifree_pipeline.record.machines import InstanceFacts
 from ocifree_pipeline.record.outcome import Facts, Outcome
@@ -54,6 +55,8 @@ def materialize(step: Step, number: int) -> Outcome:
         _needs_pool(step, api, home.name)
         machine = _machine(step, number, has_kvm=has_kvm, user_data=snippets.volume_of(seed))
         if guests.find(api, machine.name, deployment) is None:
+            if find_facts(step.instance, step.key, VmFacts) is not None:
+                lines += take_out(step, number)
             lines += _fetch_image(step, api, home.name)
             step.say(f"make {machine.name} on {home.name}")
         found, made = guests.ensure(api, journal_of(deployment), guests.order_of(machine))

@@ -18,6 +18,7 @@ from ocifree_pipeline.sandbox.world import World, transition
 KUBERNETES_API = 6443
 ETCD_SECONDS = 10
 JOIN_SECONDS = 15
+PROMOTE_SECONDS = 5
 API_SECONDS = 20
 NO_NETWORK_SECONDS = 600
 """How long Talos waits for a node that never becomes ready before it starts the machine again."""
@@ -70,7 +71,16 @@ def refresh(world: World) -> None:
         if etcd.has_quorum and not etcd.state["serves"] and not etcd.state.get("starts"):
             etcd.state["starts"] = True
             world.clock.later(API_SECONDS, "talos.api", name=name)
+        for node in etcd.players().values():
+            if _learns(etcd, node) and not node.disk.get("promotes"):
+                node.disk["promotes"] = True
+                world.clock.later(PROMOTE_SECONDS, "talos.promote", key=node.key)
         _register(etcd)
+
+
+def _learns(etcd: Etcd, node: Node) -> bool:
+    member = int(node.disk["etcd"]["member"])
+    return member in etcd.members and member not in etcd.voters
 
 
 def _may_join(node: Node) -> Etcd | None:
@@ -79,6 +89,8 @@ def _may_join(node: Node) -> Etcd | None:
     if settings is None or not node.is_running or not settings.is_control_plane or node.disk.get("etcd"):
         return None
     found = next((one for one in etcds.of_identity(node.world, settings.identity) if one.has_quorum), None)
+    if found is not None and len(found.voters) < len(found.members):
+        return None  # etcd lets one learn at a time
     if found is None or not any(one["address"] == node.address for one in found.members.values()):
         return found
     # A disk that was wiped: the member of its address is known, and its data are gone.
@@ -107,9 +119,23 @@ def _joins(world: World, key: str, boots: int) -> None:
     if etcd is None or node.computer.boots != boots:
         refresh(world)
         return
-    etcd.add(node)
+    etcd.add(node, learner=True)
     node.disk["etcd_runs"] = True
-    node.say(f"etcd: joined as a member beside {len(etcd.members) - 1} others")
+    node.say(f"etcd: joined as a learner beside {len(etcd.members) - 1} others")
+    refresh(world)
+
+
+@transition("talos.promote")
+def _is_promoted(world: World, key: str) -> None:
+    """It has all that the others have, so it gets a vote."""
+    node = of_key(world, key)
+    if node is None:
+        return
+    node.disk["promotes"] = False
+    etcd = etcds.of_node(node)
+    if etcd is not None and etcds.runs(node) and _learns(etcd, node) and etcd.has_quorum:
+        etcd.promote(int(node.disk["etcd"]["member"]))
+        node.say("etcd: promoted to a voting member")
     refresh(world)
 
 

@@ -42,15 +42,21 @@ class Etcd:
         return found
 
     @property
+    def voters(self) -> set[int]:
+        """A member that has just joined learns first, and has no vote."""
+        return {number for number, one in self.members.items() if not one.get("learner")}
+
+    @property
     def has_quorum(self) -> bool:
-        return len(self.players()) > len(self.members) // 2
+        return len(self.voters & self.players().keys()) > len(self.voters) // 2
 
     @property
     def leader(self) -> int:
         """0 while there is none. The oldest that is up leads."""
-        return min(self.players(), key=lambda one: self.members[one]["number"], default=0) if self.has_quorum else 0
+        voting = self.voters & self.players().keys()
+        return min(voting, key=lambda one: self.members[one]["number"], default=0) if self.has_quorum else 0
 
-    def add(self, node: Node) -> int:
+    def add(self, node: Node, *, learner: bool = False) -> int:
         state = self.state
         state["count"] += 1
         digest = hashlib.sha256(f"{self.name}/{node.key}/{state['count']}".encode()).digest()
@@ -60,18 +66,26 @@ class Etcd:
             "name": node.hostname,
             "address": node.address,
             "computer": node.key,
+            "learner": learner,
         }
         node.disk["etcd"] = {"name": self.name, "member": member}
         return member
+
+    def promote(self, member: int) -> None:
+        self.state["members"][str(member)]["learner"] = False
+
+    def needs(self, member: int) -> bool:
+        """Whether those that are left would be too few without this one, as etcd itself counts before it removes."""
+        active = self.voters & self.players().keys()
+        return member in active and len(active) - 1 < 1 + (len(self.voters) - 1) // 2
 
     def remove(self, member: int) -> None:
         self.state["members"].pop(str(member), None)
 
     def would_lose_quorum_without(self, node: Node) -> bool:
         """Whether etcd stops answering while this member is away."""
-        players = self.players()
-        others = [one for one in players.values() if one.key != node.key]
-        return len(self.members) > 1 and len(others) <= len(self.members) // 2
+        others = [number for number, one in self.players().items() if one.key != node.key and number in self.voters]
+        return len(self.voters) > 1 and len(others) <= len(self.voters) // 2
 
 
 def of_world(world: World) -> dict[str, Any]:

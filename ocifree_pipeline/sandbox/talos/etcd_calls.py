@@ -46,6 +46,7 @@ def member_list(node: Node, _: list[Any]) -> list[Any]:
             hostname=one["name"],
             peer_urls=[f"https://{one['address']}:2380"],
             client_urls=[f"https://{one['address']}:2379"],
+            is_learner=bool(one.get("learner")),
         )
         for number, one in found.members.items()
     ]
@@ -66,6 +67,7 @@ def status(node: Node, _: list[Any]) -> list[Any]:
         leader=found.leader,
         raft_term=2,
         member_id=int(node.disk["etcd"]["member"]),
+        is_learner=found.has_quorum and int(node.disk["etcd"]["member"]) not in found.voters,
         errors=[] if found.has_quorum else ["etcdserver: no leader"],
     )
     return reply("EtcdStatus", member_status=told)
@@ -75,6 +77,8 @@ def remove_member(node: Node, requests: list[Any]) -> list[Any]:
     found = in_quorum(node, "etcd remove member")
     if requests[0].member_id not in found.members:
         raise Refusal("NOT_FOUND", "etcdserver: member not found")
+    if found.needs(requests[0].member_id):
+        raise Refusal("UNKNOWN", "etcdserver: re-configuration failed due to not enough started members")
     found.remove(requests[0].member_id)
     return reply("EtcdRemoveMemberByID")
 

@@ -52,16 +52,34 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class EtcdView:
-    """How etcd looks from each control plane. `leaders` holds those that know one; `problems` say why others do not."""
+    """How etcd looks from each control plane. `leaders` holds those that know one; `problems` say why others do not.
+
+    `own` says as which member a control plane takes part: a machine that was made again is another than the one before.
+    """
 
     members: tuple[Member, ...] = ()
     preparing: tuple[str, ...] = ()
     leaders: Mapping[str, int] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def voters(self) -> frozenset[int]:
+        return frozenset(one.id for one in self.members if not one.is_learner)
 
     @property
     def has_quorum(self) -> bool:
-        return bool(self.members) and len(self.leaders) > len(self.members) // 2
+        return bool(self.members) and len(self.voters & set(self.own.values())) > len(self.voters) // 2
+
+    @property
+    def replaced(self) -> tuple[Member, ...]:
+        """Members whose machine may be gone: who answers at their place shows no etcd, or is another member."""
+        mine = set(self.own.values())
+        return tuple(
+            one
+            for one in self.members
+            if one.id not in mine and (one.hostname in self.own or one.hostname in self.preparing)
+        )
 
     @property
     def leader(self) -> str:
@@ -70,7 +88,7 @@ class EtcdView:
 
     def missing(self, control_planes: Iterable[Place]) -> list[str]:
         """What keeps etcd from being whole, node by node."""
-        voters = {one.hostname for one in self.members if not one.is_learner}
+        voters = {name for name, member in self.own.items() if member in self.voters}
         found = [f"{name}: {why}" for name, why in self.problems.items()]
         found += [f"{name} waits to join" for name in self.preparing]
         known = {*self.problems, *self.preparing}
@@ -136,7 +154,7 @@ def follow(nodes: Nodes, place: Place, configuration: SecretStr) -> bool:
 def look_at_etcd(nodes: Nodes) -> EtcdView:
     """Ask every control plane. One that does not answer is a problem, not an error."""
     members: tuple[Member, ...] = ()
-    preparing, leaders, problems = [], {}, {}
+    preparing, leaders, problems, own = [], {}, {}, {}
     for place in nodes.control_planes:
         try:
             with nodes.open(place) as node:
@@ -149,10 +167,10 @@ def look_at_etcd(nodes: Nodes) -> EtcdView:
                     problems[place.hostname] = "; ".join(status.errors) or "it knows no leader"
                     continue
                 members = node.members()
-                leaders[place.hostname] = status.leader
+                leaders[place.hostname], own[place.hostname] = status.leader, status.member
         except Transient as error:
             problems[place.hostname] = f"{error.what}: {error.why}"
-    return EtcdView(members, tuple(preparing), leaders, problems)
+    return EtcdView(members, tuple(preparing), leaders, problems, own)
 
 
 def bootstrap_once(

@@ -45,6 +45,8 @@ class Nodes:
             if found is not None:
                 here.client.delete(NODES, "", key)
             return None
+        if found is None and not machine["running"]:
+            return None
         node = found or here.client.create(NODES, _registered(here, key, machine))
         left = 0.0 if machine["running"] else here.left(machine["since"], MISSED_SECONDS)
         network = any(
