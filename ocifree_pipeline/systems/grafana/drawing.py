@@ -79,10 +79,14 @@ def _just_above(limit: float) -> float:
 
 def _target(panel: Panel, ident: str, legend: str, query: str) -> Any:
     from grafana_foundation_sdk.builders import loki, prometheus
+    from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
     if panel.source == "logs":
         return loki.Dataquery().expr(query).ref_id(ident)
     target = prometheus.Dataquery().expr(query).ref_id(ident).legend_format(legend)
+    if panel.kind == "table":
+        # Otherwise each series is a table of its own, of which Grafana shows the first.
+        target = target.format(PromQueryFormat.TABLE)
     return target.instant() if panel.kind in {"number", "table"} else target.range()
 
 

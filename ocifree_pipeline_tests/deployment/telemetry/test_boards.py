@@ -55,6 +55,28 @@ def test_loki_reads_every_query_for_lines() -> None:
     assert "parse error" in wrong.stderr
 
 
+# As Grafana's own list of units names them: an unknown one is shown as a suffix.
+UNITS = {"short", "percentunit", "bytes", "decgbytes", "Bps", "pps", "s"}
+
+
+@every_board
+def test_grafanas_own_model_of_a_dashboard_knows_every_field(topology: str, board: Board) -> None:
+    """Read into its types and written again, nothing is lost: what they do not know would be."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    first = drawn(board, blueprint(topology))
+    assert json.loads(JSONEncoder().encode(Dashboard.from_json(first))) == first
+    strange = {**first, "surprise": True}
+    assert json.loads(JSONEncoder().encode(Dashboard.from_json(strange))) != strange
+    for panel in (one for one in first["panels"] if one["type"] not in {"row", "logs"}):
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
+        if panel["type"] == "table":
+            assert {target["format"] for target in panel["targets"]} == {"table"}, "a row for each series"
+
+
 @every_board
 def test_it_is_drawn_the_same_every_time_and_complete(topology: str, board: Board) -> None:
     first, again = (drawn(board, blueprint(topology)) for _ in range(2))

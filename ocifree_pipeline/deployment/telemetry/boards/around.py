@@ -129,7 +129,10 @@ PIPELINE = Board(
                     "s",
                     red_above=14400,
                 ),
-                lines("Launches tried over time", "", "max(last_over_time(ocifree_claim_attempts{$D}[15m]))"),
+                lines("Launches tried over time", "", "max(last_over_time(ocifree_claim_attempts{$D}[15m]))", width=6),
+                lines(
+                    "Machines missing over time", "", "max(last_over_time(ocifree_machines_missing{$D}[15m]))", width=6
+                ),
             ),
         ),
         (
@@ -137,6 +140,8 @@ PIPELINE = Board(
             (
                 number("Failed runs in a day", "max(last_over_time(ocifree_runs_failed_a_day{$D}[1h]))", red_above=0),
                 number("Runs in a day", "max(last_over_time(ocifree_runs_a_day{$D}[1h]))"),
+                lines("Failures of a day", "", "max(last_over_time(ocifree_runs_failed_a_day{$D}[15m]))"),
+                lines("Charged over time", "", "max(last_over_time(ocifree_cost{$D}[15m]))"),
                 lines("Seconds by asset", "{{asset}}", "last_over_time(ocifree_asset_seconds{$D}[15m])", "s", width=12),
             ),
         ),
