@@ -17,8 +17,8 @@ from ocifree_pipeline.systems.ssh.dialer import Result
 
 INSTALLED = ("ceph", "ceph-mon", "ceph-osd", "ceph-volume", "ceph-common", "gdisk")
 CHANGING = (
-    "pveceph", "sgdisk", "partx", "ceph config set", "ceph osd pool set", "ceph osd set", "ceph-volume lvm create",
-    "ceph-volume lvm zap",
+    "pveceph", "sgdisk", "partx", "ceph config set", "ceph osd pool set", "ceph osd set", "ceph osd out",
+    "ceph osd purge", "ceph mon remove", "tee", "ceph-volume lvm create", "ceph-volume lvm zap",
 )  # fmt: skip
 
 
@@ -74,6 +74,9 @@ class Lab:
                 return Result(0 if path in self.etc_pve else 1, "", "")
             case ("cat", path):
                 return Result(0, self.etc_pve[path], "")
+            case ("tee", path):
+                self.etc_pve[path] = typed
+                return Result(0, typed, "")
             case ("udevadm", "settle"):
                 return Result(0, "", "")
         site = self.site(name)
@@ -112,11 +115,19 @@ class Lab:
         assert not result.stderr, f"{line}: {result.stderr}"
         return result.stdout
 
+    def replace(self, name: str, address: str) -> None:
+        """The machine is gone; another one of its name has empty disks and another address."""
+        boots = self.nodes[name].boots
+        blocks = devices.boot_disk(self.disk_gb, self.root_gb)
+        packages = dict.fromkeys(INSTALLED, "20.2.1")
+        self.nodes[name] = Node(name, (f"{address}/24",), blocks, {}, packages, since=self.now, boots=boots)
+        self.pass_time(0)
+
     # what happens to it
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        if self.shared and daemons.quorum(self.site(self.names[0])):
+        if self.shared:
             daemons.settle(self.site(self.names[0]))
 
     def switch_off(self, name: str) -> None:

@@ -61,11 +61,10 @@ class Model:
                 one.whole = alive
 
     def wait(self) -> None:
-        """OSDs that have found each other go on copying while no monitor answers."""
-        there = self.up if self.answers else (self.up & self.running & self.powered) - self.rebooted
-        for one in self.copies.values():
-            if one.whole & there:
-                one.whole |= one.home & there
+        if self.answers:
+            for one in self.copies.values():
+                if one.whole & self.up:
+                    one.whole |= one.home & self.up
 
     def state(self, one: Copy) -> set[str]:
         """The words in the state of a group that matter to whoever waits for it."""

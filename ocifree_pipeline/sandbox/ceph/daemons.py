@@ -78,10 +78,16 @@ def managers(site: Site) -> list[str]:
 
 
 def settle(site: Site) -> None:
-    """Take in what has happened. Without a majority of monitors the map stays as it was."""
+    """Take in what has happened. Without a majority of monitors the map stays as it was, and nobody goes on copying."""
     answering = quorum(site)
     if not answering:
+        if site.shared["mons"]:
+            site.shared.setdefault("silentSince", site.now)
         return
+    silent = site.shared.pop("silentSince", site.now)
+    for group in site.shared["groups"].values():
+        if group["until"] is not None:
+            group["until"] += site.now - silent
     osds: dict[str, Any] = site.shared["osds"]
     running = {
         number: runs(site, "osd", number, osd["host"])
@@ -98,14 +104,14 @@ def settle(site: Site) -> None:
     _settle_groups(site)
     for number, osd in osds.items():
         if running[number] and not osd["up"]:
-            _is_back(site, osd)
+            _is_back(site, osd, known_from=site.now if silent < site.now else 0.0)
     _give_up(site)
     _settle_groups(site)
 
 
-def _is_back(site: Site, osd: dict[str, Any]) -> None:
+def _is_back(site: Site, osd: dict[str, Any], *, known_from: float) -> None:
     node = site.nodes[osd["host"]]
-    back = max(node.since, osd["downAt"]) if osd["boots"] != node.boots else site.now
+    back = max(node.since, osd["downAt"], known_from) if osd["boots"] != node.boots else site.now
     osd.update(up=True, boots=node.boots, backAt=back, away=back - osd["downAt"])
     if osd["givenUp"]:
         osd.update({"in": True, "givenUp": False})
