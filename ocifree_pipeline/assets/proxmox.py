@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -23,7 +23,10 @@ from ocifree_pipeline.record.proxmox import (
     third_vote,
     wanted_network,
 )
+from ocifree_pipeline.record.replaced import was_replaced
 from ocifree_pipeline.record.tailnet import LINKS
+from ocifree_pipeline.systems.proxmox.membership import Joining, Move
+from ocifree_pipeline.systems.proxmox.node import Node
 
 GROUP = "proxmox"
 AUTHORITY = "/etc/pve/pve-root-ca.pem"
@@ -110,6 +113,7 @@ def _cluster(step: Step) -> Outcome:
         former = Former(cluster_name(deployment), nodes, journal_of(deployment), step.say)
         lines = former.prepare()
         joining = former.plan()
+        lines += _bury(step, nodes, joining)
         lines += [move.words(former.cluster, joining.founder) for move in joining.moves]
         views = former.apply(joining)
         lines += third_vote(step, nodes)
@@ -138,6 +142,19 @@ def _cluster(step: Step) -> Outcome:
         ],
         look_inside=f"ssh to {founder.machine} (see its asset), then: sudo pvecm status",
     )
+
+
+def _bury(step: Step, nodes: Sequence[Node], joining: Joining) -> list[str]:
+    """A node that is not itself any more leaves nothing behind, in Ceph neither, before its successor comes in."""
+    from ocifree_pipeline.systems.ceph.burying import Burial
+
+    lines: list[str] = []
+    founder = next(node for node in nodes if node.name == joining.founder)
+    for node in nodes:
+        if Move("forget", node.name) in joining.moves and was_replaced(step, node.machine):
+            step.say(f"{node.machine} is another machine than before, and Oracle has ended the one before")
+            lines += Burial(node.name, founder, step.say).bury()
+    return lines
 
 
 # proxmox/network ------------------------------------------------------------------------------------------------------

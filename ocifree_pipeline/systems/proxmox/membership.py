@@ -124,6 +124,7 @@ def plan_joining(views: Sequence[View], cluster: str) -> Joining:
             continue
         _is_free(view)
         if view.node in founder.members:
+            _is_away(view, founder)
             moves.append(Move("forget", view.node))
         moves.append(Move("join", view.node))
     return Joining(founder.node, tuple(moves))
@@ -199,6 +200,16 @@ def _is_known(view: View, founder: View) -> None:
             f"{view.node} believes to be in {view.cluster}, and {founder.node} does not know it",
             why="it was taken out of the cluster, or its join broke off",
             fix=f"on {view.node}, as root: {LEAVE}; then materialize proxmox/cluster again",
+        )
+
+
+def _is_away(view: View, founder: View) -> None:
+    """Only an entry behind which nobody is may be taken out: then those who are online are a majority without it."""
+    if founder.members[view.node]:
+        raise Conflict(
+            f"{view.node} is in no cluster, and {founder.node} sees it online",
+            why="another machine answers in its name",
+            fix=f"on {founder.node}: pvecm status; look who has the address that it lists for {view.node}",
         )
 
 

@@ -1,0 +1,75 @@
+"""What went with a machine leaves Ceph, and nothing that somebody still needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ocifree_pipeline.deployment.errors import Conflict, NotVerified
+from ocifree_pipeline.systems.ceph import burying, planning
+from ocifree_pipeline.systems.ceph.building import Builder
+from ocifree_pipeline.systems.ceph.burying import Burial, without_monitor
+from ocifree_pipeline.systems.ceph.observing import CONF
+from ocifree_pipeline.systems.journal import Journal
+from ocifree_pipeline_tests.sandbox.ceph_lab import Lab, LabClock, formed
+
+
+def burial(lab: Lab) -> Burial:
+    return Burial("two", lab.node("one"), lambda line: None, LabClock(lab))
+
+
+@pytest.mark.parametrize("min_size", [1, 2])
+def test_its_successor_gets_a_monitor_and_an_osd_of_its_own(min_size: int, tmp_path: Path) -> None:
+    lab = formed(2, min_size)
+    lab.replace("two", "10.0.1.77")
+    assert burial(lab).bury() == [
+        "take osd.1 of two out of Ceph: its machine is gone",
+        "take the monitor of two out of Ceph: its machine is gone",
+        f"take the monitor of two out of {CONF}",
+    ]
+    assert "10.0.1.12" not in lab.etc_pve[CONF]
+    assert burial(lab).bury() == []
+
+    wanted = planning.Wanted("10.0.1.0/24", 2, min_size)
+    nodes = [lab.node(name) for name in lab.names]
+    builder = Builder(wanted, nodes, Journal(tmp_path / "journal.jsonl"), lambda line: None, LabClock(lab))
+    builder.apply(builder.plan()[1])
+    status, judgement = builder.healthy()
+    assert (judgement.is_good, status.up, len(status.in_quorum)) == (True, 3, 3)
+    assert lab.shared["mons"]["two"]["address"] == "10.0.1.77"
+    assert builder.plan()[1] == []
+
+
+def test_who_lives_is_not_buried() -> None:
+    lab = formed()
+    before = lab.asked("osd", "tree")
+    with pytest.raises(Conflict, match=r"osd\.1 of two is up"):
+        burial(lab).bury()
+    assert lab.asked("osd", "tree") == before
+
+
+def test_what_may_be_the_last_copy_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(burying, "ACTIVE_SECONDS", 30.0)
+    lab = formed()
+    lab.nodes["three"].stopped = frozenset({"ceph-osd@2"})
+    lab.pass_time(1)
+    lab.replace("two", "10.0.1.77")
+    with pytest.raises(NotVerified, match="not every placement group has a copy elsewhere"):
+        burial(lab).bury()
+    assert "1" in lab.shared["osds"]
+    assert "two" in lab.shared["mons"]
+
+
+def test_without_ceph_there_is_nothing_to_do() -> None:
+    assert burial(Lab()).bury() == []
+
+
+def test_only_the_section_and_the_address_of_one_monitor_go() -> None:
+    lab = formed()
+    text = lab.etc_pve[CONF]
+    after = without_monitor(text, "two")
+    gone = set(text.splitlines()) - set(after.splitlines())
+    assert gone == {"[mon.two]", "\tpublic_addr = 10.0.1.12", "\tmon_host = 10.0.1.11 10.0.1.12 10.0.1.13"}
+    assert set(after.splitlines()) - set(text.splitlines()) == {"\tmon_host = 10.0.1.11 10.0.1.13"}
+    assert without_monitor(after, "two") == after
