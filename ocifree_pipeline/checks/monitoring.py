@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from ocifree_pipeline.deployment.errors import AuthFailed, Forbidden, OcifreeError, Refused, Throttled, Transient
 from ocifree_pipeline.deployment.telemetry.budget import FREE_LOGS_GB, FREE_SERIES, month_forecast_gb
 from ocifree_pipeline.record.definition import Step, Verdict
-from ocifree_pipeline.record.monitoring import ALLOY, NAMESPACE, AlloyFacts, grafana, now, stores
+from ocifree_pipeline.record.monitoring import (
+    ALLOY,
+    NAMESPACE,
+    AlloyFacts,
+    data_token,
+    grafana,
+    now,
+    rendered,
+    stores,
+)
 
 if TYPE_CHECKING:
     from ocifree_pipeline.systems.grafana.stores import Stores
@@ -50,6 +59,27 @@ def metrics_arrive(step: Step) -> Verdict:
         True,
         f"{agents} agents send with the configuration {facts.config}" + (f"; silent targets: {silent}" if down else ""),
         numbers | {"silent targets": sum(down.values())},
+    )
+
+
+def data_arrives(step: Step) -> Verdict:
+    """What dashboards and rules ask for is there. An exporter that renames a metric leaves a hole that nobody sees."""
+    from ocifree_pipeline.deployment.telemetry.asked import asked
+
+    cluster = step.blueprint.declaration.name
+    try:
+        made = rendered(step, data_token(step))
+        rows = stores(step).query(f'count by (__name__) ({{cluster="{cluster}"}})')
+    except OcifreeError as error:
+        return Verdict(False, _words(error))
+    wanted = asked(step.blueprint, made.agents.jobs)
+    absent = wanted.keys() - {row.labels.get("__name__", "") for row in rows}
+    numbers = {"metrics asked for": len(wanted), "metrics absent": len(absent)}
+    if not absent:
+        return Verdict(True, f"all {len(wanted)} metrics that dashboards and rules ask for arrive", numbers)
+    holes = "; ".join(f"{metric}, for {', '.join(wanted[metric])}" for metric in sorted(absent))
+    return Verdict(
+        False, f"asked for and absent: {holes}. Has an exporter renamed it, or does it not run?", numbers, warn=True
     )
 
 

@@ -17,6 +17,8 @@ import pytest
 
 from ocifree_pipeline.automation.own_metrics import own_metrics
 from ocifree_pipeline.definitions import definitions_for
+from ocifree_pipeline.deployment.telemetry import exporters
+from ocifree_pipeline.deployment.telemetry.exposition import Sample
 from ocifree_pipeline.record.tenancy import PlanFacts
 from ocifree_pipeline.sandbox import outbox
 from ocifree_pipeline.sandbox.faults import Rule
@@ -186,7 +188,7 @@ def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
 def test_all_of_it_stands_and_a_second_run_changes_nothing(lab: Lab) -> None:
     found = verdicts(lab.materialize(*EVERYTHING))
     assert {name for name, (passed, _) in found.items() if passed} == {
-        "drift", "metrics_arrive", "logs_arrive", "traces_arrive", "series_budget", "logs_budget",
+        "drift", "data_arrives", "metrics_arrive", "logs_arrive", "traces_arrive", "series_budget", "logs_budget",
     }, found  # fmt: skip
     assert lab.writes() == []
     assert lab.metadata(ALLOY)["plan"] == "nothing to do"
@@ -278,6 +280,23 @@ def _break_the_agents(world: World) -> None:
     client = clusters.find_existing(world, "lab").api.client
     for name in ("alloy-cluster", "alloy-node"):
         client.patch("v1/configmaps", "monitoring", name, {"data": {"config.alloy": "broken {"}})
+
+
+def test_a_metric_that_was_renamed_is_missed_by_name(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = exporters.node_exporter
+
+    def renamed(landscape: Any, node: Any) -> Iterator[Sample]:
+        for one in shown(landscape, node):
+            old = one.labels["__name__"] == "node_load5"
+            yield Sample({**one.labels, "__name__": "node_load_5m"}, one.value) if old else one
+
+    monkeypatch.setattr(exporters, "node_exporter", renamed)
+    lab.sandbox.advance(400)
+    passed, words = verdicts(lab.materialize(DASHBOARDS))["data_arrives"]
+    assert not passed
+    assert words == (
+        "asked for and absent: node_load5, for dashboard Nodes. Has an exporter renamed it, or does it not run?"
+    )
 
 
 def test_budgets_are_what_grafana_cloud_counts(lab: Lab) -> None:
