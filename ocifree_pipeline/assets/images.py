@@ -201,18 +201,19 @@ def _debian(step: Step, declared: PackerBuild) -> tuple[Path, str, str]:
         raise PreconditionMissing(
             f"images/{name} has nothing to start from",
             why=f"`images.{name}.build` names no source, and no mirror is chosen for you",
-            fix=f"write `images: {{{name}: {{build: {{source: {{url, sha256}}}}}}}}` with Debian {declared.debian}'s "
-            f"generic cloud image (qcow2) for {architecture_of(name)} and what `sha256sum` says of it",
+            fix=f"write `images: {{{name}: {{build: {{source: {{url, sha512}}}}}}}}` with Debian {declared.debian}'s "
+            f"generic cloud image (qcow2) for {architecture_of(name)} and its line of SHA512SUMS",
         )
     fetched = fetch(
         source.url,
-        folder_of_images() / f"source-{source.sha256}.qcow2",
+        folder_of_images() / f"source-{source.checksum.partition(':')[2][:64]}.qcow2",
         sha256=source.sha256,
+        sha512=source.sha512,
         most_bytes=_most_bytes(step),
         tell=_teller(step, "fetched"),
         accept=_startable(name),
     )
-    return fetched.path, f"sha256:{fetched.sha256}", source.url
+    return fetched.path, source.checksum, source.url
 
 
 def _base(step: Step) -> tuple[Path, str, str]:
@@ -222,7 +223,7 @@ def _base(step: Step) -> tuple[Path, str, str]:
         raise Refused(
             "proxmox_ampere cannot be built on one of Oracle's images",
             why="`images.base_hardened_arm64.platform` stays at Oracle, and a build needs a file",
-            fix="write `images: {base_hardened_arm64: {build: {source: {url, sha256}}}}`",
+            fix="write `images: {base_hardened_arm64: {build: {source: {url, sha512}}}}`",
         )
     facts = step.facts(key, ImageFacts)
     path = Path(facts.path)

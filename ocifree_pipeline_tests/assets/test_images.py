@@ -292,10 +292,10 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def built_from(name: str, digest: str | None = None) -> dict[str, Any]:
+def built_from(name: str, **checksum: str) -> dict[str, Any]:
     """A build that starts from what the mirror of the sandbox offers."""
     offered = mirror.offered()[name]
-    return {"build": {"source": {"url": offered.url, "sha256": digest or offered.sha256}}}
+    return {"build": {"source": {"url": offered.url, **(checksum or {"sha256": offered.sha256})}}}
 
 
 def test_a_packer_build_needs_a_source(begin, lab):
@@ -341,11 +341,12 @@ def test_proxmox_is_built_on_the_base_that_was_recorded(begin, lab, programs):
     assert "images/base_hardened_arm64" in error["fix"]
 
 
-def test_a_source_of_another_digest_is_thrown_away(begin, lab, programs, tmp_path):
-    built = begin(base_hardened_amd64=built_from("base_hardened_amd64", digest="0" * 64))
+@pytest.mark.parametrize(("kind", "digits"), [("sha256", 64), ("sha512", 128)])
+def test_a_source_of_another_digest_is_thrown_away(begin, lab, programs, tmp_path, kind, digits):
+    built = begin(base_hardened_amd64=built_from("base_hardened_amd64", **{kind: "0" * digits}))
     (error,) = built.errors(built.materialize("images/base_hardened_amd64", good=False)).values()
     assert error["error"] == "NotVerified"
-    assert "its SHA-256 checksum is" in error["why"]
+    assert f"its SHA-{kind[3:]} checksum is" in error["why"]
     assert not list((tmp_path / "home" / "images").glob("source-*.qcow2"))
     assert not (programs / "calls.jsonl").exists()
 

@@ -23,20 +23,48 @@ Sha256 = Annotated[
         "run `sha256sum IMAGE` and paste the first column",
     ),
 ]
+Sha512 = Annotated[
+    str,
+    matching(
+        r"[0-9a-f]{128}",
+        "not a SHA-512 checksum: 128 digits and letters a to f",
+        "paste the first column of the publisher's SHA512SUMS",
+    ),
+]
 
 
 class BuildSource(Section):
-    """The image that a build starts from: the generic cloud image of Debian, as qcow2."""
+    """The image that a build starts from: the generic cloud image of Debian, as qcow2. One checksum is needed."""
 
     url: HttpsUrl = Field(
         description="Where to fetch it, over https, from a mirror of your choice.",
         examples=["https://images.example.org/debian-13-generic-arm64.qcow2"],
     )
-    sha256: Sha256 = Field(
-        description="Its SHA-256 checksum. Debian publishes SHA512SUMS: fetch it once, compare, and write what "
-        "`sha256sum` says.",
+    sha512: Sha512 | None = Field(
+        None, description="Its SHA-512 checksum, as in Debian's SHA512SUMS.", examples=["0123456789abcdef" * 8]
+    )
+    sha256: Sha256 | None = Field(
+        None,
+        description="Its SHA-256 checksum, where the publisher shows that one instead.",
         examples=["0123456789abcdef" * 4],
     )
+
+    @model_validator(mode="after")
+    def _one_checksum(self) -> BuildSource:
+        if (self.sha512 is None) == (self.sha256 is None):
+            seen = "none is written" if self.sha512 is None else "two are written"
+            raise refuse(
+                Objection(
+                    f"a source is proved by exactly one checksum, and {seen}",
+                    "write `sha512` from the publisher's SHA512SUMS, or `sha256`",
+                )
+            )
+        return self
+
+    @property
+    def checksum(self) -> str:
+        """As `sha512:HEX` or `sha256:HEX`."""
+        return f"sha512:{self.sha512}" if self.sha512 else f"sha256:{self.sha256}"
 
 
 class PackerBuild(Section):

@@ -65,6 +65,7 @@ def fetch(
     target: Path,
     *,
     sha256: str | None,
+    sha512: str | None = None,
     most_bytes: int,
     tell: Tell = lambda progress: None,
     accept: Accept = lambda path: None,
@@ -74,21 +75,21 @@ def fetch(
     """The file of `url` at `target`. What is there already is hashed again; only a matching file spares the download.
 
     `accept` looks at the file before it gets its name, and raises if it is not what was wanted. A file that does not
-    match `sha256`, or is not accepted, is deleted: half a lie is not a head start.
+    match its checksum (`sha512` where it is known, else `sha256`), or is not accepted, is deleted: half a lie is not a
+    head start.
     """
+    algorithm, wanted = ("sha512", sha512) if sha512 else ("sha256", sha256)
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(target):
-        if target.exists():
-            digest = digest_of(target)
-            if sha256 in (None, digest):
-                accept(target)
-                return Fetched(target, digest, target.stat().st_size, 0)
-        return _Download(url, target, sha256, most_bytes, tell, accept, sleep, free_bytes).run()
+        if target.exists() and (wanted is None or digest_of(target, algorithm) == wanted):
+            accept(target)
+            return Fetched(target, digest_of(target), target.stat().st_size, 0)
+        return _Download(url, target, algorithm, wanted, most_bytes, tell, accept, sleep, free_bytes).run()
 
 
-def digest_of(path: Path) -> str:
+def digest_of(path: Path, algorithm: str = "sha256") -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 class _Broken(Transient):
@@ -103,7 +104,8 @@ class _Again(Exception):
 class _Download:
     url: str
     target: Path
-    sha256: str | None
+    algorithm: str
+    wanted: str | None
     most_bytes: int
     tell: Tell
     accept: Accept
@@ -122,12 +124,12 @@ class _Download:
     def run(self) -> Fetched:
         with _session() as session:
             self._bring(session)
-        digest, size = digest_of(self.part), self.part.stat().st_size
-        if self.sha256 not in (None, digest):
+        came, size = digest_of(self.part, self.algorithm), self.part.stat().st_size
+        if self.wanted not in (None, came):
             self._discard()
             raise NotVerified(
                 f"{self.url} is not the image that was declared; what had arrived is deleted",
-                why=f"its SHA-256 checksum is {digest}, and {self.sha256} was wanted",
+                why=f"its {self.algorithm.replace('sha', 'SHA-')} checksum is {came}, and {self.wanted} was wanted",
                 fix="compare it with what its publisher shows; if the image was renewed, write the new checksum",
             )
         try:
@@ -139,6 +141,7 @@ class _Download:
         self.part.replace(self.target)
         self.note.unlink(missing_ok=True)
         make_durable(self.target.parent)
+        digest = came if self.algorithm == "sha256" else digest_of(self.target)
         return Fetched(self.target, digest, size, self.downloaded, max(0, size - self.downloaded))
 
     def _bring(self, session: requests.Session) -> None:

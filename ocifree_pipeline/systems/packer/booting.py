@@ -46,6 +46,12 @@ class Machine:
     key_file: Path
     process: subprocess.Popen[bytes]
 
+    def require_answer(self) -> None:
+        """OSError while nobody speaks SSH there. QEMU takes connections from the first second, for whoever comes."""
+        with socket.create_connection(("127.0.0.1", self.ssh_port), timeout=_PATIENCE) as asking:
+            if not asking.recv(4).startswith(b"SSH"):
+                raise ConnectionResetError("nobody speaks SSH yet")
+
     def login(self, user: str = USER) -> paramiko.SSHClient:
         """By its key. Nobody stands between this computer and its own child, so any host key is taken."""
         import paramiko
@@ -115,6 +121,7 @@ def logged_in(
     until = time.monotonic() + (SLOW_BOOT_SECONDS if host.is_slow else BOOT_SECONDS)
     while True:
         try:
+            machine.require_answer()
             client = machine.login()
             break
         except (paramiko.SSHException, OSError) as error:

@@ -109,6 +109,16 @@ def test_a_file_comes_with_progress_and_is_not_fetched_twice(serve):
     assert sorted(one.name for one in here.target.parent.iterdir()) == ["disk.qcow2", "disk.qcow2.lock"]
 
 
+def test_a_checksum_of_the_other_kind_proves_it_as_well(serve):
+    here = serve(ranged)
+    other = hashlib.sha512(CONTENT).hexdigest()
+    with pytest.raises(NotVerified, match="SHA-512"):
+        here.fetch(sha256=None, sha512="0" * 128)
+    fetched = here.fetch(sha256=None, sha512=other)
+    assert (fetched.sha256, fetched.downloaded) == (DIGEST, len(CONTENT))
+    assert here.fetch(sha256=None, sha512=other).downloaded == 0
+
+
 def test_a_broken_connection_is_taken_up_where_it_ended(serve):
     here = serve(cut, cut, cut, ranged)
     fetched = here.fetch()
