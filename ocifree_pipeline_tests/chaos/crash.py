@@ -65,6 +65,9 @@ class Death:
         return self.outcome == FINE
 
 
+Counting = Callable[..., AbstractContextManager[Calls]]
+
+
 @contextmanager
 def counted(kill_at: int | None = None, moment: Moment = "before") -> Iterator[Calls]:
     """Count the changing calls of every SDK client; die at one of them (the first is 1)."""
@@ -92,21 +95,25 @@ def crash_everywhere(
     look: Callable[[Here], object],
     *,
     at_least: int = 1,
+    counting: Counting = counted,
 ) -> Calls:
-    """Every call, both moments. `at_least` guards against work that no longer does anything."""
+    """Every call, both moments. `at_least` guards against work that no longer does anything.
+
+    `counting` is told the number of the call at which to die, and the moment; calls of Oracle, if nothing is said.
+    """
     with fresh() as here:
-        with counted() as calls:
+        with counting() as calls:
             act(here)
         expected = look(here)
     assert calls.number >= at_least, calls.operations
     for number, operation in enumerate(calls.operations, start=1):
         for moment in ("before", "after"):
             with fresh() as here:
-                with pytest.raises(Killed), counted(number, moment):
+                with pytest.raises(Killed), counting(number, moment):
                     act(here)
                 act(here)
                 assert look(here) == expected, f"killed {moment} call {number}, {operation}"
-                with counted() as again:
+                with counting() as again:
                     act(here)
                 assert again.operations == [], f"a third run changed something after a kill {moment} {operation}"
     return calls
