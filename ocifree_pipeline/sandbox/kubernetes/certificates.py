@@ -84,12 +84,21 @@ def signed(
         .not_valid_after(now + VALID)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(authority_of(issuer), critical=False)
     )
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     certificate = builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else SHA256())
     return certificate.public_bytes(Encoding.PEM).decode()
+
+
+def authority_of(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """As the authority calls its own key: makers of certificates do not all hash it in the same way."""
+    try:
+        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def _alternative(name: str) -> x509.GeneralName:

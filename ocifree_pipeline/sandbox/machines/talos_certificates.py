@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ocifree_pipeline.sandbox import private_files
+from ocifree_pipeline.sandbox.kubernetes.certificates import authority_of
 from ocifree_pipeline.sandbox.machines.talos_configuration import Authority
 
 VALID = timedelta(days=397)
@@ -53,8 +54,9 @@ def certificate(key: Ed25519PrivateKey, hostname: str, names: Iterable[str], iss
         )
         .add_extension(_usage(), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
+    if issuer is not None:
+        builder = builder.add_extension(authority_of(issuer.certificate), critical=False)
     signed = builder.sign(signer, None if isinstance(signer, Ed25519PrivateKey) else SHA256())
     return signed.public_bytes(Encoding.PEM)
 

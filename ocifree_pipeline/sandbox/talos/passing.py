@@ -13,7 +13,9 @@ Answer = Callable[[Node], list[Any]]
 
 
 def answers(at: Node, metadata: Any, answer: Answer) -> list[Any]:
-    """Of the node that was dialled, or of those that were named."""
+    """Of the node that was dialled, or of those that were named. In maintenance mode a node passes nothing on."""
+    if at.configuration is None:
+        return answer(at)
     one, several = _named(metadata, "node"), _named(metadata, "nodes")
     if one:
         return answer(_found(at, one[0]))

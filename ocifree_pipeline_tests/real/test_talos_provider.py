@@ -1,0 +1,142 @@
+"""tofu/talos by the unmodified provider siderolabs/talos, on machines of the sandbox that wait in maintenance mode."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import SecretStr
+
+from ocifree_pipeline.deployment.errors import PreconditionMissing
+from ocifree_pipeline.systems.kube.api import api_at
+from ocifree_pipeline.systems.kube.kubeconfig import credentials_of
+from ocifree_pipeline.systems.opentofu.program import find_program
+from ocifree_pipeline_tests.real.test_proxmox_provider import Site, mirrors
+from ocifree_pipeline_tests.sandbox.talos.lab import KUBERNETES, Lab, Machine, lab
+from ocifree_pipeline_tests.sandbox.talos_nodes import INSTALLER, NAME
+
+pytestmark = [pytest.mark.real("OpenTofu + siderolabs/talos"), pytest.mark.timeout(400)]
+MODULE = Path(__file__).parents[2] / "tofu" / "talos"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Lab]:
+    with lab(tmp_path / "lab") as found:
+        yield found
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    try:
+        program = find_program().path
+    except PreconditionMissing as error:
+        pytest.skip(error.what)
+    mirror = next((one for one in mirrors() if (one / "registry.opentofu.org" / "siderolabs" / "talos").is_dir()), None)
+    if mirror is None:
+        pytest.skip("the provider siderolabs/talos is not here (`make tools TOOL=terraform-provider-talos` builds it)")
+    folder = tmp_path / "module"
+    shutil.copytree(MODULE, folder)
+    configured = tmp_path / "tofurc"
+    configured.write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n')
+    environ = {
+        "HOME": str(tmp_path),
+        "PATH": os.environ["PATH"],
+        "CHECKPOINT_DISABLE": "1",
+        "TF_CLI_CONFIG_FILE": str(configured),
+    }
+    found = Site(folder, environ, program)
+    found.tofu("init", "-input=false")
+    return found
+
+
+@contextmanager
+def dialled(machine: Machine) -> Iterator[str]:
+    """A port that leads to the API of the machine, whatever the machine does meanwhile."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def pass_on() -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listening.accept()
+                address = machine.reached().address
+                if address is None:
+                    near.close()
+                    continue
+                far = socket.create_connection(address)
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+
+    threading.Thread(target=pass_on, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        listening.close()
+
+
+def _copy(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while data := one.recv(65536):
+            other.sendall(data)
+    with suppress(OSError):
+        other.shutdown(socket.SHUT_WR)
+
+
+def while_time_passes(here: Lab, site: Site, *words: str) -> None:
+    """The provider asks again in real time; what it waits for happens in virtual time."""
+    ended, failed = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            site.tofu(*words)
+        except BaseException as error:
+            failed.append(error)
+        ended.set()
+
+    threading.Thread(target=run, daemon=True).start()
+    while not ended.wait(0.5):
+        here.here.wait(10)
+    if failed:
+        raise failed[0]
+
+
+def test_the_module_is_formatted(site: Site) -> None:
+    site.tofu("fmt", "-check", "-diff", str(MODULE))
+
+
+def test_from_maintenance_mode_to_a_kubeconfig_and_nothing_more_to_do(here: Lab, site: Site) -> None:
+    machines = [here.machine() for _ in range(3)]
+    with dialled(machines[0]) as first, dialled(machines[1]) as second, dialled(machines[2]) as third:
+        nodes = {
+            f"lab-{number}": {"address": machine.ip, "role": "controlplane", "dialled": port}
+            for number, (machine, port) in enumerate(zip(machines, (first, second, third), strict=True), start=1)
+        }
+        (site.folder / "terraform.tfvars.json").write_text(
+            json.dumps(
+                {
+                    "cluster": "lab",
+                    "endpoint": f"https://{NAME}:6443",
+                    "installer": INSTALLER.partition(":")[0],
+                    "nodes": nodes,
+                }
+            )
+        )
+        while_time_passes(here, site, "apply", "-input=false", "-auto-approve", "-no-color")
+        here.here.wait(120)
+        assert site.changes() == []
+        kubeconfig = json.loads(site.tofu("output", "-json", "kubeconfig"))
+        talosconfig = yaml.safe_load(json.loads(site.tofu("output", "-json", "talosconfig")))
+    assert talosconfig["contexts"]["lab"]["endpoints"] == [machine.ip for machine in machines]
+    for machine in machines:
+        address = machine.reached(KUBERNETES).address
+        assert address is not None
+        with api_at(address, credentials_of(SecretStr(kubeconfig))) as api:
+            assert api.version() == "1.36.3"
+            assert {one["metadata"]["name"] for one in api.list(api.require("v1", "Node"))} == set(nodes)
