@@ -1,6 +1,6 @@
 """Proxmox to what its repositories offer, one node at a time, while the others carry on.
 
-    upgrade = Upgrade("lab", nodes, journal, ceph=Counts(3, 3), ...)
+    upgrade = Upgrade(Gate("lab", nodes, print, Counts(3, 3)), journal)
     for turn in upgrade.plan():
         upgrade.take(turn)
 
@@ -10,36 +10,20 @@ While a node is away Ceph is told to wait for it (`noout`), and no longer.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ocifree_pipeline.deployment.errors import NotVerified, Refused, Transient
-from ocifree_pipeline.systems.ceph.status import judge, read_status
 from ocifree_pipeline.systems.ceph.words import ask_ceph, change
 from ocifree_pipeline.systems.journal import Intent, Journal
-from ocifree_pipeline.systems.oci.waiting import Clock, Pause, TimedOut, wait_for
 from ocifree_pipeline.systems.proxmox.evacuation import Evacuation, Leaving, running_on
-from ocifree_pipeline.systems.proxmox.membership import doubts, patient, view_of
+from ocifree_pipeline.systems.proxmox.gates import FLAG, Gate, boot_id, wait_for_boot
 from ocifree_pipeline.systems.proxmox.node import Node
 from ocifree_pipeline.systems.proxmox.packages import Offer, install, offered
 
 NODE, REBOOT, NOOUT = "upgrade a Proxmox node", "restart a Proxmox node", "let Ceph wait for a node"
 LIFETIME = timedelta(days=30)
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
-BOOT_SECONDS = 1200.0
-WELL_SECONDS = 1800.0
-FLAG = "noout"
-ONLY_FLAG = f"{FLAG} flag(s) set"
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many monitors and OSDs Ceph has when it is whole."""
-
-    monitors: int
-    osds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +42,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """Of all `nodes` of `cluster`.
+    """Of all nodes behind the gate. `critical` are the names of guests of which one may be away at a time."""
 
-    `upstairs` tells what is not well with what runs on the guests; `critical` are the names of guests of which one may
-    be away at a time. Without `ceph` there is none.
-    """
-
-    cluster: str
-    nodes: Sequence[Node]
+    gate: Gate
     journal: Journal
-    say: Callable[[str], None]
-    ceph: Counts | None = None
-    upstairs: Callable[[], list[str]] = list
     critical: frozenset[str] = frozenset()
-    clock: Clock = time
 
     def plan(self) -> list[Turn]:
         """The nodes that have something to install or were begun with; those first."""
@@ -80,10 +55,10 @@ class Upgrade:
             if intent.subject not in begun:
                 self.journal.close(intent, "its node was done")
         turns = []
-        for node in sorted(self.nodes, key=lambda one: one.name not in begun):
+        for node in sorted(self.gate.nodes, key=lambda one: one.name not in begun):
             if node.name in begun:
                 # It may be on its way back.
-                self._wait_for_boot(node, bool)
+                wait_for_boot(node, bool, self.gate.clock)
                 turns.append(Turn(node, Offer(()), (), began=True))
                 continue
             offer = offered(node)
@@ -100,19 +75,21 @@ class Upgrade:
         evacuation.settle()
         intent = self._begin(turn)
         restarts = self._open(REBOOT, node)
-        if not any(_boot_id(node) != one.details["boot_id"] for one in restarts):
-            self._require(self._doubts(waiting=True), node)
+        if not any(boot_id(node) != one.details["boot_id"] for one in restarts):
+            self.gate.require(self.gate.doubts(waiting=True), node)
             self._set_noout(node)
             self._empty(evacuation)
             if not restarts:
-                self.say(f"{node.name}: install what is offered")
+                self.gate.say(f"{node.name}: install what is offered")
                 install(node)
             self._reboot(node)
-        self._until(lambda: self._doubts(waiting=True), f"the cluster is whole with {node.name}, and Ceph is clean")
+        self.gate.until(
+            lambda: self.gate.doubts(waiting=True), f"the cluster is whole with {node.name}, and Ceph is clean"
+        )
         sids = str(intent.details["guests"]).split()
-        evacuation.back(sids, {one.name: one for one in self.nodes})
+        evacuation.back(sids, {one.name: one for one in self.gate.nodes})
         self._unset_noout(node)
-        self._until(lambda: [*self._doubts(), *self.upstairs()], f"all is well with {node.name}")
+        self.gate.until(self.gate.all_doubts, f"all is well with {node.name}")
         self.journal.close(intent, "upgraded")
         for one in self._open(REBOOT, node):
             self.journal.close(one, "restarted")
@@ -122,7 +99,7 @@ class Upgrade:
     def _begin(self, turn: Turn) -> Intent:
         node = turn.node
         if not turn.began:
-            self._require([*self._doubts(), *self.upstairs()], node)
+            self.gate.require(self.gate.all_doubts(), node)
         guests = " ".join(one.sid for one in running_on(node, self._witness(node)))
         return self.journal.intend(NODE, node.name, {"guests": guests}, now=datetime.now(UTC), lifetime=LIFETIME)
 
@@ -134,7 +111,7 @@ class Upgrade:
         stopped = [one for one in leaving if one.to is None]
         first = [one for one in stopped if one.guest.name in self.critical]
         if first:
-            self._require(self.upstairs(), node)
+            self.gate.require(self.gate.upstairs(), node)
         for one in (*(one for one in leaving if one.to), *first, *(one for one in stopped if one not in first)):
             evacuation.leave(one)
         left = running_on(node, evacuation.witness)
@@ -157,34 +134,16 @@ class Upgrade:
 
     def _reboot(self, node: Node) -> None:
         """Heard or not: the node says another boot id when it is back."""
-        details = {"boot_id": _boot_id(node)}
+        details = {"boot_id": boot_id(node)}
         intent = self.journal.intend(REBOOT, node.name, details, now=datetime.now(UTC), lifetime=LIFETIME)
         before = str(intent.details["boot_id"])
         if details["boot_id"] == before:
-            self.say(f"{node.name}: restart")
+            self.gate.say(f"{node.name}: restart")
             try:
                 node.run(["systemctl", "reboot"]).checked(f"restart {node.name}")
             except Transient:
-                self.say(f"{node.name} went down before it answered")
-        self._wait_for_boot(node, lambda seen: seen != before)
-
-    def _wait_for_boot(self, node: Node, done: Callable[[str], bool]) -> None:
-        try:
-            wait_for(
-                patient(lambda: _boot_id(node)),
-                done,
-                what=f"{node.name} has started anew",
-                timeout=BOOT_SECONDS,
-                pause=Pause(2, 15),
-                clock=self.clock,
-            )
-        except TimedOut as error:
-            raise NotVerified(
-                f"{node.name} has not come back",
-                why=f"{error.why}; Ceph waits for it ({FLAG} is set)",
-                fix=f"look at its console in Oracle's; without it, `ceph osd unset {FLAG}` on another node lets Ceph "
-                "make its copies elsewhere",
-            ) from error
+                self.gate.say(f"{node.name} went down before it answered")
+        wait_for_boot(node, lambda seen: seen != before, self.gate.clock)
 
     def _open(self, operation: str, node: Node) -> list[Intent]:
         return [one for one in self.journal.open_intents(operation) if one.subject == node.name]
@@ -192,7 +151,7 @@ class Upgrade:
     # Ceph -------------------------------------------------------------------------------------------------------------
 
     def _set_noout(self, node: Node) -> None:
-        if self.ceph is None:
+        if self.gate.ceph is None:
             return
         self.journal.intend(NOOUT, node.name, now=datetime.now(UTC), lifetime=LIFETIME)
         self._flag(node, "set", wanted=True)
@@ -206,7 +165,7 @@ class Upgrade:
         witness = self._witness(node)
         if (FLAG in _flags(witness)) is wanted:
             return
-        self.say(f"{verb} {FLAG}")
+        self.gate.say(f"{verb} {FLAG}")
         change(witness, ["ceph", "osd", verb, FLAG], f"{verb} {FLAG}")
         if (FLAG in _flags(witness)) is not wanted:
             raise NotVerified(
@@ -215,68 +174,15 @@ class Upgrade:
                 fix=f"on {witness.name}: ceph osd dump",
             )
 
-    # gates ------------------------------------------------------------------------------------------------------------
-
-    def _doubts(self, *, waiting: bool = False) -> list[str]:
-        """What is not well with the nodes and with Ceph; while one is `waiting` for a node, its flag is no doubt."""
-        views = [view_of(node) for node in self.nodes]
-        found = list(doubts(views, self.cluster))
-        found += [f"the clock of {view.node} is not synchronized" for view in views if not view.synchronized]
-        if self.ceph is None or found:
-            return found
-        status = read_status(self.nodes[0])
-        if waiting and status.checks.get("OSDMAP_FLAGS") == ONLY_FLAG:
-            status = replace(
-                status, checks={code: one for code, one in status.checks.items() if code != "OSDMAP_FLAGS"}
-            )
-        return [*judge(status, monitors=self.ceph.monitors, osds=self.ceph.osds).reasons]
-
-    def _require(self, found: list[str], node: Node) -> None:
-        if found:
-            raise NotVerified(
-                f"{node.name} is not restarted now",
-                why="; ".join(found)[:500],
-                fix="mend that first (`ocifree verify` looks at everything)",
-            )
-
-    def _until(self, read: Callable[[], list[str]], what: str) -> None:
-        told = ""
-
-        def reading() -> list[str]:
-            nonlocal told
-            found = read()
-            if found and found[0] != told:
-                told = found[0]
-                self.say(f"not yet: {told}")
-            return found
-
-        try:
-            wait_for(
-                patient(reading),
-                lambda found: not found,
-                what=what,
-                timeout=WELL_SECONDS,
-                pause=Pause(2, 15),
-                clock=self.clock,
-            )
-        except TimedOut as error:
-            raise NotVerified(
-                f"it is not so that {what}", why=error.why[:500], fix="look at it: pvecm status; ceph health detail"
-            ) from error
-
     def _witness(self, node: Node) -> Node:
         """A node that stays up while this one restarts."""
         return next(iter(self._others(node)), node)
 
     def _others(self, node: Node) -> list[Node]:
-        return [one for one in self.nodes if one is not node]
+        return [one for one in self.gate.nodes if one is not node]
 
     def _evacuation(self, node: Node) -> Evacuation:
-        return Evacuation(node, self._witness(node), self.say, self.clock)
-
-
-def _boot_id(node: Node) -> str:
-    return node.text(BOOT_ID).strip()
+        return Evacuation(node, self._witness(node), self.gate.say, self.gate.clock)
 
 
 def _flags(node: Node) -> list[str]:

@@ -46,8 +46,10 @@ def test_its_successor_takes_its_place(here: Deployment) -> None:
         }  # fmt: skip
         assert before[MACHINE]["private_ip"] not in node.text("/etc/pve/ceph.conf") + node.text("/etc/hosts")
     with changes() as done:
-        here.materialize(*LAYERS[:3])
+        here.materialize(CLUSTER, NETWORK)
     assert done.done == []
+    here.materialize(CEPH)
+    assert here.metadata(CEPH)["plan"] == "nothing to do"
 
 
 def test_nobody_is_forgotten_while_oracle_does_not_say_that_it_is_gone(here: Deployment) -> None:

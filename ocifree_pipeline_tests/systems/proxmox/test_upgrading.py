@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from ocifree_pipeline.sandbox.recorder import Recorder
 from ocifree_pipeline.sandbox.world import World
 from ocifree_pipeline.systems.journal import Journal
 from ocifree_pipeline.systems.proxmox.evacuation import Guest, Leaving, Room, plan_leaving
+from ocifree_pipeline.systems.proxmox.gates import Counts, Gate
+from ocifree_pipeline.systems.proxmox.losing import lose
 from ocifree_pipeline.systems.proxmox.node import Node
 from ocifree_pipeline.systems.proxmox.packages import offered, read_offer
-from ocifree_pipeline.systems.proxmox.upgrading import Counts, Upgrade
+from ocifree_pipeline.systems.proxmox.upgrading import Upgrade
 from ocifree_pipeline.systems.ssh.dialer import Result
 from ocifree_pipeline_tests.chaos.crash import Killed, Moment
 from ocifree_pipeline_tests.sandbox.proxmox.rig import Rig
@@ -50,10 +52,8 @@ class Lab:
 
     def upgrade(self) -> Upgrade:
         nodes = [Node(f"ampere_{at}", name, f"10.0.1.{10 + at}", self.run(name)) for at, name in enumerate(NAMES, 1)]
-        journal = Journal(self.folder / "journal.jsonl")
-        return Upgrade(
-            "lab", nodes, journal, lambda line: None, Counts(3, 3), self.upstairs, self.critical, RigClock(self.rig)
-        )
+        gate = Gate("lab", nodes, lambda line: None, Counts(3, 3), self.upstairs, RigClock(self.rig))
+        return Upgrade(gate, Journal(self.folder / "journal.jsonl"), self.critical)
 
     def all(self) -> list[str]:
         upgrade = self.upgrade()
@@ -285,10 +285,9 @@ def test_a_node_that_does_not_come_back_stops_it_and_ceph_waits(lab: Lab) -> Non
         return answer
 
     broken = Node("ampere_1", "pve1", "10.0.1.11", stays_away)
+    gate = replace(upgrade.gate, nodes=[broken, *upgrade.gate.nodes[1:]])
     with pytest.raises(NotVerified) as error:
-        type(upgrade)(**{**_fields(upgrade), "nodes": [broken, *upgrade.nodes[1:]]}).take(
-            type(first)(broken, first.offer, first.leaving, first.began)
-        )
+        replace(upgrade, gate=gate).take(replace(first, node=broken))
     assert error.value.what == "pve1 has not come back"
     assert "ceph osd unset noout" in error.value.fix
     assert lab.look()["flags"] == ["noout"]
@@ -298,8 +297,34 @@ def test_a_node_that_does_not_come_back_stops_it_and_ceph_waits(lab: Lab) -> Non
     assert (lab.look()["guests"], lab.look()["flags"], lab.look()["open"]) == (HOME, [], [])
 
 
-def _fields(upgrade: Upgrade) -> dict[str, Any]:
-    return {name: getattr(upgrade, name) for name in upgrade.__dataclass_fields__}
+@pytest.mark.parametrize("name", NAMES)
+def test_any_one_node_may_be_lost(lab: Lab, name: str) -> None:
+    upgrade = lab.upgrade()
+    node = next(one for one in upgrade.gate.nodes if one.name == name)
+    before = lab.look()
+    loss = lose(upgrade.gate, node)
+    assert 20 <= loss.away <= 60
+    assert loss.still <= 10
+    after = lab.look()
+    assert after["boots"].pop(name) == before["boots"].pop(name) + 1
+    assert after == before, "guests run at home again, and nothing is left set"
+
+
+def test_a_loss_that_is_not_tolerated_is_told(lab: Lab) -> None:
+    lab.rig.ok("pve1", "ceph osd pool set vms min_size 2")
+    upgrade = lab.upgrade()
+    run = lab.run("pve3")
+
+    def stays_away(argv: Sequence[str], timeout: float = 0, given: SecretStr | None = None) -> Result:
+        answer: Result = run(argv, timeout, given)
+        if argv[0] == "systemctl":
+            lab.rig.wait(2)
+            lab.rig.off("pve3")
+        return answer
+
+    broken = Node("ampere_3", "pve3", "10.0.1.13", stays_away)
+    with pytest.raises(NotVerified, match="without pve3, storage stands still"):
+        lose(replace(upgrade.gate, nodes=[*upgrade.gate.nodes[:2], broken]), broken)
 
 
 def test_two_control_planes_are_never_down_together(lab: Lab) -> None:
