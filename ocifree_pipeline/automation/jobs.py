@@ -21,6 +21,7 @@ OPERATIONS = {
     "upgrade_talos": "Upgrade Talos one node at a time: snapshot first, health gates between, stop on doubt.",
     "upgrade_kubernetes": "Upgrade Kubernetes by one minor version, snapshot first: control planes, then kubelets.",
     "upgrade_proxmox": "Upgrade Proxmox one node at a time: guests moved away, quorum and Ceph waited for.",
+    "tolerance_drill": "Lose each Proxmox node once, without a warning: quorum and storage stay, and it comes back.",
     "restore_drill": "Fetch and open the last backup of etcd, read all keys in it, compare them with the live objects.",
 }
 
@@ -33,6 +34,12 @@ BODIES: Mapping[str, tuple[Body, str, str, str | None]] = {
         PROXMOX_CLUSTER,
         upgrade_proxmox.PROXMOX,
         upgrade_proxmox.RISK,
+    ),
+    "tolerance_drill": (
+        upgrade_proxmox.tolerance_drill,
+        PROXMOX_CLUSTER,
+        upgrade_proxmox.DRILL,
+        upgrade_proxmox.DRILL_RISK,
     ),
     "restore_drill": (restore_drill.restore_drill, backups.BACKUP, restore_drill.AGAIN, None),
 }
