@@ -8,6 +8,7 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ocifree_pipeline.deployment.errors import PreconditionMissing
 
 _LOOK_AGAIN_SECONDS = 0.2
 _LAST_WORDS = 30
+_LAST_WORDS_SECONDS = 10.0
+"""What a busy computer gets to hand over what was said, once the program has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ def run(
     """
     heard: queue.Queue[str | None] = queue.Queue()
     last_words: list[str] = []
+    ended_at: float | None = None
     with _group(command, folder, environ, grace_seconds) as process:
         _listen(process.stdout, heard.put, lambda: heard.put(None))
         told = _listen(process.stderr, last_words.append, lambda: None)
@@ -51,16 +55,22 @@ def run(
             try:
                 line = heard.get(timeout=_LOOK_AGAIN_SECONDS)
             except queue.Empty:
-                if process.poll() is not None:
-                    break  # something that it left behind holds its output open
-                look()
+                if process.poll() is None:
+                    look()
+                elif ended_at is None:
+                    # What it said may still be on its way to us; what it left behind must not hold its output open.
+                    ended_at = time.monotonic()
+                    _signal(process, signal.SIGKILL)
+                elif time.monotonic() - ended_at > _LAST_WORDS_SECONDS:
+                    break
                 continue
             if line is None:
                 break
             hear(line)
             look()
         code = process.wait()
-        told.join(_LOOK_AGAIN_SECONDS)
+        _signal(process, signal.SIGKILL)
+        told.join(_LAST_WORDS_SECONDS)
     return Ended(code, tuple(last_words[-_LAST_WORDS:]))
 
 

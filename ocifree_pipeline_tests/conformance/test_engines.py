@@ -6,10 +6,11 @@ TF_CLI_CONFIG_FILE names, or a filled TF_PLUGIN_CACHE_DIR with a mirror.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from ocifree_pipeline.deployment.allowances import Resource
 from ocifree_pipeline.deployment.blueprint import blueprint_of
 from ocifree_pipeline.deployment.convergence import CannotChange, Found
 from ocifree_pipeline.deployment.declaration import Declaration
-from ocifree_pipeline.deployment.errors import OcifreeError, PreconditionMissing
+from ocifree_pipeline.deployment.errors import OcifreeError, PreconditionMissing, Transient
 from ocifree_pipeline.deployment.examples import example
-from ocifree_pipeline.deployment.foundation import PARTS, DnsRecord, DnsZone, FoundationSpec, foundation_of
+from ocifree_pipeline.deployment.foundation import PARTS, DnsRecord, DnsZone, FoundationSpec, Part, foundation_of
 from ocifree_pipeline.deployment.loading import parse
 from ocifree_pipeline.deployment.pricing import free_of, require_free
 from ocifree_pipeline.sandbox.profiles import Profile
@@ -35,7 +36,7 @@ from ocifree_pipeline.systems.opentofu.workspace import module_folder
 from ocifree_pipeline_tests.sandbox.harness import running
 from ocifree_pipeline_tests.systems.oci.tenancy import Tenancy
 
-pytestmark = [pytest.mark.real("OpenTofu + oracle/oci"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real("OpenTofu + oracle/oci"), pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +98,10 @@ class Account:
         }
         return opentofu_foundation(self.declaration, self.spec, self.engine, lambda line: None, environ)
 
-    def make(self, foundation: Foundation) -> dict[str, Found]:
-        """As the assets do it, part after part."""
+    def make(self, foundation: Foundation, parts: tuple[Part, ...] = PARTS) -> dict[str, Found]:
+        """As the assets do it, part after part. For OpenTofu, which makes all with the first, one is enough."""
         made: dict[str, Found] = {}
-        for part in PARTS:
+        for part in parts:
             plan = foundation.plan(part)
             require_free(foundation.items(part), {**free_of(self.declaration), Resource.NAT_GATEWAYS: 1}, {"dns_zone"})
             made |= foundation.apply(plan)
@@ -151,7 +152,7 @@ def test_opentofu_takes_over_what_the_native_engine_made(accounts: tuple[Account
     account, _ = accounts
     made = account.make(account.native())
     before = account.tenancy.in_words()
-    taken = account.make(account.opentofu())
+    taken = account.make(account.opentofu(), PARTS[:1])
     assert {role: one.id for role, one in taken.items()} == {role: one.id for role, one in made.items()}
     assert account.tenancy.in_words() == before
     _assert_nothing_left_to_do(account)
@@ -159,13 +160,13 @@ def test_opentofu_takes_over_what_the_native_engine_made(accounts: tuple[Account
 
 def test_a_state_that_was_lost_is_made_again(accounts: tuple[Account, Account]) -> None:
     account, _ = accounts
-    made = account.make(account.opentofu())
+    made = account.make(account.opentofu(), PARTS[:1])
     foundation = account.opentofu()
     state = foundation.tofu.workspace.state_file
     assert "encrypted_data" in state.read_text("utf-8")
     assert "ocid1." not in state.read_text("utf-8")
     state.unlink()
-    again = account.make(foundation)
+    again = account.make(account.opentofu(), PARTS[:1])
     assert {role: one.id for role, one in again.items()} == {role: one.id for role, one in made.items()}
     _assert_nothing_left_to_do(account)
 
@@ -175,7 +176,7 @@ def test_a_smaller_declaration_is_refused_and_drift_repaired(accounts: tuple[Acc
     from oci.core.models import UpdateVcnDetails
 
     account, _ = accounts
-    made = account.make(account.opentofu())
+    made = account.make(account.opentofu(), PARTS[:1])
     account.tenancy.sandbox.client(VirtualNetworkClient).update_vcn(
         made["vcn"].id, UpdateVcnDetails(display_name="renamed")
     )
@@ -199,16 +200,25 @@ def test_a_refusal_of_oracle_is_the_same_error_from_both(accounts: tuple[Account
 
         account.tenancy.sandbox.inside(lambda world: limits.override(world, "vcn-count", 0))
         with pytest.raises(OcifreeError) as caught:
-            account.make(foundation)
+            _as_the_pipeline(lambda account=account, foundation=foundation: account.make(foundation))  # type: ignore[misc]
         errors.append(caught.value)
     assert type(errors[0]) is type(errors[1]), [str(one) for one in errors]
 
 
 def _assert_nothing_left_to_do(account: Account) -> None:
     calls = account.tenancy.mutating_calls()
-    account.make(account.opentofu())
+    account.make(account.opentofu(), PARTS[:1])
     account.make(account.native())
     assert account.tenancy.mutating_calls() == calls
+
+
+def _as_the_pipeline(work: Callable[[], object]) -> None:
+    """What may work soon is tried again, twice: a busy machine starts a provider too late."""
+    for _ in range(2):
+        with contextlib.suppress(Transient):
+            work()
+            return
+    work()
 
 
 def _shape(made: Mapping[str, Found]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class OpenTofuFoundation:
     standing: Callable[[], Standing]
     clock: Clock = time
     _last: list[Planned] = field(default_factory=list, repr=False)
+    _prepared: list[bool] = field(default_factory=list, repr=False)
 
     def items(self, part: Part) -> tuple[Item, ...]:
         """Everything that the module is to make, whichever part is asked for."""
@@ -86,8 +87,10 @@ class OpenTofuFoundation:
         """The plan, as a file that lives as long as the block. What stands already is imported, not made again."""
         workspace = self.tofu.workspace
         workspace.lay_out(self.module, variables_of(self.spec, self.tenancy), self.tofu.program.version)
-        # The state only remembers what the tags say, so another store may be begun with at any time.
-        self.tofu.read("prepare the module", "init", "-input=false", "-no-color", "-reconfigure")
+        if not self._prepared:
+            # The state only remembers what the tags say, so another store may be begun with at any time.
+            self.tofu.read("prepare the module", "init", "-input=false", "-no-color", "-reconfigure")
+            self._prepared.append(True)
         file = workspace.folder / f"{uuid.uuid4().hex}.plan"
         try:
             planned = self._plan_into(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing, Transient
+from ocifree_pipeline.systems import child
 from ocifree_pipeline.systems.opentofu.program import Program, find_program, run
 from ocifree_pipeline_tests.systems.opentofu.conftest import Bench
 
@@ -106,3 +108,14 @@ def _runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_all_that_was_said_is_heard_however_busy_the_computer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The program may end long before whoever listens is given a turn; its last words are its error."""
+    monkeypatch.setattr(child, "_LOOK_AGAIN_SECONDS", 0.0)
+    says = "import sys; print(*range(2000), sep='\\n'); print('why', file=sys.stderr)"
+    for _ in range(3):
+        heard: list[str] = []
+        ended = run([sys.executable, "-S", "-c", says], folder=tmp_path, environ={}, hear=heard.append)
+        assert heard == [str(number) for number in range(2000)]
+        assert ended == child.Ended(0, ("why",))
