@@ -17,7 +17,7 @@ build {
     environment_vars = local.environment
     execute_command  = "{{ .Vars }} sudo -E sh '{{ .Path }}'"
     inline = [
-      "sh /tmp/ocifree/run.sh release updates ssh nftables upgrades time cloud-init initramfs loader kernel-settings journal tailscale console packages",
+      "sh /tmp/ocifree/run.sh release updates ssh nftables resolver upgrades time cloud-init initramfs loader kernel-settings journal tailscale console packages",
     ]
   }
 

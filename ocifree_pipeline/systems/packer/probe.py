@@ -135,19 +135,17 @@ def require_hardened(answers: tuple[Answer, ...], name: str) -> None:
 
 def script(asked: tuple[Question, ...]) -> str:
     """One program for all of it: a login takes seconds where a machine is emulated."""
-    lines = [
-        "cloud-init status --wait >/dev/null 2>&1",
-        f"systemd-run --quiet python3 -m http.server {UNLISTED_PORT} >/dev/null 2>&1",
-    ]
+    lines = ["cloud-init status --wait >/dev/null 2>&1"]
     for number, one in enumerate(asked):
-        lines += [f"echo '{_MARK}{number}'", f"( {one.command} ) 2>&1"]
+        lines += [f"printf '\\n{_MARK}{number}\\n'", f"( {one.command} ) 2>&1"]
     # Nothing is proved by a silence from outside if nobody would have answered.
     lines += [
-        f"echo '{_MARK}{len(asked)}'",
+        f"printf '\\n{_MARK}{len(asked)}\\n'",
+        f"systemd-run --quiet python3 -m http.server {UNLISTED_PORT} >/dev/null 2>&1",
         f"for i in $(seq 60); do bash -c '</dev/tcp/127.0.0.1/{UNLISTED_PORT}' 2>/dev/null && break; sleep 1; done",
         f"bash -c '</dev/tcp/127.0.0.1/{UNLISTED_PORT}' 2>/dev/null && echo open",
     ]
-    return "\n".join([*lines, f"echo '{_MARK}end'", "exit 0", ""])
+    return "\n".join([*lines, f"printf '\\n{_MARK}end\\n'", "exit 0", ""])
 
 
 def judged(asked: tuple[Question, ...], said: str) -> tuple[Answer, ...]:

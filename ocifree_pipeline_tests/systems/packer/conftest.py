@@ -74,7 +74,7 @@ class Bench:
         return find_host("amd64", self.environ, machine=lambda: ("Linux", "riscv64"))
 
     def wanted(self, **changes: Any) -> Build:
-        given = {
+        given: dict[str, Any] = {
             "image": "base_hardened_amd64",
             "template": "base-hardened",
             "architecture": "amd64",

@@ -67,6 +67,7 @@ def test_a_firmware_is_found_with_its_variables_or_not_at_all(bench: Bench, tmp_
     alone, whole = (str(tmp_path / "CODE.fd"), str(tmp_path / "VARS.fd")), (str(bench.bin / "code.fd"),) * 2
     Path(alone[0]).write_bytes(b"")
     firmware: Any = {"amd64": (alone, whole), "arm64": (alone,)}
+    bench.environ["OCIFREE_ACCELERATOR"] = "tcg"
     assert find_host("amd64", bench.environ, firmware=firmware).firmware_code == whole[0]
     with pytest.raises(PreconditionMissing, match="UEFI firmware for arm64"):
         find_host("arm64", bench.environ, firmware=firmware)
