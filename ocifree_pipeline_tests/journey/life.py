@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import random
 import signal
 import struct
 import subprocess
@@ -41,6 +42,45 @@ LONGEST_INTERVAL = 360
 """Every sensor is due after so many seconds."""
 
 
+TRIES = 6
+
+
+@dataclass
+class Reaper:
+    """Kills with signal 9 what it meets, as its seed says. Without a seed it never comes."""
+
+    seed: int | None
+    left: int = 0
+    victims: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.seed)  # noqa: S311
+        self._since = 0
+
+    def come(self, life: Life, command: subprocess.Popen[bytes] | None = None) -> None:
+        if self.seed is None or not self.left or self._chance.random() > 0.05:
+            return
+        name = self._chance.choice([DAEMON, SERVER, "run", "command"])
+        if name in (DAEMON, SERVER):
+            if name not in life.kept:
+                return
+            life.kill(name)
+        elif name == "run":
+            if not life.kill_a_run():
+                return
+        elif command is None:
+            return
+        else:
+            command.kill()
+        self.left -= 1
+        self.victims.append(name)
+
+    def struck(self, life: Life) -> bool:
+        """Since this was asked last."""
+        before, self._since = self._since, len(self.victims)
+        return before < self._since
+
+
 _TERMINATE = """
 import oci, sys
 config = oci.config.from_file()
@@ -60,23 +100,35 @@ class Life:
     kept: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
     arguments: set[str] = field(default_factory=set)
-    restless: Callable[[Life], None] = lambda _: None
-    """Called again and again while something runs: it may kill."""
+    reaper: Reaper = field(default_factory=lambda: Reaper(None))
 
     # commands ---------------------------------------------------------------------------------------------------------
 
-    def ocifree(self, *words: str, ends: int | None = 0, typed: str | None = None) -> str:
-        """What the command printed. `ends` None: any code will do."""
-        command = subprocess.Popen(
-            [sys.executable, "-m", "ocifree_pipeline.cli.app", *words],
-            env=self.environ, cwd=self.folder, text=True, stderr=subprocess.STDOUT,
-            stdout=subprocess.PIPE, stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
-        )  # fmt: skip
-        self.look_at_arguments()
-        said, _ = command.communicate(typed)
+    def ocifree(self, *words: str, ends: int | None = 0) -> str:
+        """What the command printed. `ends` None: any code will do. One that was killed is typed again."""
+        for _ in range(TRIES):
+            code, said = self._typed(*words)
+            if ends is None or code == ends:
+                return said
+            if not self.reaper.struck(self):
+                break
+            self.settle()
+        return pytest.fail(f"{self.shown[-1]}\nended with {code}, not {ends}")
+
+    def _typed(self, *words: str) -> tuple[int, str]:
+        with (self.folder / "output.txt").open("w+") as output:
+            command = subprocess.Popen(
+                [sys.executable, "-m", "ocifree_pipeline.cli.app", *words],
+                env=self.environ, cwd=self.folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            while command.poll() is None:
+                self.look_at_arguments()
+                self.reaper.come(self, command)
+                time.sleep(0.3)
+            output.seek(0)
+            said = output.read()
         self.shown.append(f"$ ocifree {' '.join(words)}\n{said}")
-        assert ends is None or command.returncode == ends, f"{self.shown[-1]}\nended with {command.returncode}"
-        return said
+        return command.returncode, said
 
     def told(self, *words: str, ends: int | None = 0) -> Any:
         """The same as JSON."""
@@ -105,7 +157,7 @@ class Life:
     # time -------------------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        return time.time() + struct.unpack("<q", self.ahead[:8])[0] / 10**9
+        return time.time() + self.age_days() * 86400
 
     def age_days(self) -> float:
         return float(struct.unpack("<q", self.ahead[:8])[0]) / 10**9 / 86400
@@ -121,8 +173,8 @@ class Life:
             moment = self.now()
             while not (self._looked(instance, moment) and self._idle(instance)):
                 self.tend()
-                self.restless(self)
-                time.sleep(0.2)
+                self.reaper.come(self)
+                time.sleep(0.5)
 
     def until(self, there: Callable[[], bool], what: str, *, steps: int = 12) -> None:
         """Let the daemon live on, some minutes at a time, until it is so. The deadline is one of virtual time."""
@@ -199,7 +251,7 @@ class Life:
     def _start(self, name: str) -> None:
         socket = self.folder / "code.sock"
         words = {
-            SERVER: ["dagster", "api", "grpc", "--socket", str(socket), "-m", "ocifree_pipeline.definitions",
+            SERVER: ["code_server", "api", "grpc", "--socket", str(socket), "-m", "ocifree_pipeline.definitions",
                      "--use-python-environment-entry-point", "--location-name", "ocifree"],
             DAEMON: ["dagster._daemon", "run", "-w", str(self.folder / "workspace.yaml")],
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from ocifree_pipeline.cli.demo import declaration_for, tenancy_for
 from ocifree_pipeline.deployment.blueprint import blueprint_of
 from ocifree_pipeline.deployment.loading import parse
 from ocifree_pipeline_tests.assets.conftest import write_key
-from ocifree_pipeline_tests.journey.life import Life, living
+from ocifree_pipeline_tests.journey import leaks
+from ocifree_pipeline_tests.journey.life import Life, Reaper, living
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
+KILLS = 2
+"""In each part of the life."""
 BILLABLE = ("instance", "bootVolume", "volume", "image", "bucket", "publicIp", "vcn", "loadBalancer", "compartment")
 AMPERE = ["machines/ampere_1", "machines/ampere_2", "machines/ampere_3"]
 
@@ -29,16 +33,23 @@ def declared(folder: Path) -> dict[str, Any]:
     return data
 
 
-def test_thirty_days(tmp_path: Path) -> None:
+def seeds() -> list[Any]:
+    return [None, 1, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(2, 8))]
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_thirty_days(seed: int | None, tmp_path: Path) -> None:
+    """With a seed, processes are killed at moments that it chooses: daemon, code server, commands, runs."""
     data = declared(tmp_path)
     with living(tmp_path, tenancy=tenancy_for(blueprint_of(parse(yaml.safe_dump(data))))) as life:
         begins(life, data)
         without_capacity(life)
-        hunted(life)
-        one_node_lost(life)
-        upgraded(life, data)
-        backed_up_and_restored(life)
-        destroyed(life)
+        life.reaper = Reaper(seed, left=KILLS)
+        for stage in (hunted, one_node_lost, partial(upgraded, data=data), backed_up_and_restored, destroyed):
+            life.reaper.left = KILLS
+            stage(life)
+        assert seed is None or len(life.reaper.victims) > KILLS
+        leaks.look(life)
 
 
 def begins(life: Life, data: dict[str, Any]) -> None:
@@ -119,11 +130,12 @@ def destroyed(life: Life) -> None:
     life.pass_time(days=30 - life.age_days())
     life.settle()
     assert life.told("cost")["zero"], "no second was paid for"
-    life.stop()
     life.ocifree("destroy", "--yes", "lab")
     left = life.sandbox.call("GET", "status")["resources"]
     assert {kind: left.get(kind, 0) for kind in BILLABLE} == dict.fromkeys(BILLABLE, 0), left
     life.pass_time(days=4)
+    life.settle()
+    assert life.sandbox.call("GET", "status")["resources"].get("instance", 0) == 0, "nobody hunts for what was ended"
     bill = life.told("cost")
     assert (bill["zero"], bill["total"]) == (True, "0")
     assert life.sandbox.call("GET", "outbox")["messages"] == [], "no budget was ever alerted"
