@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ocifree_pipeline.assets import proxmox, tailscale_lxc, talos_vm
+from ocifree_pipeline.assets import monitoring, proxmox, tailscale_lxc, talos_vm
 from ocifree_pipeline.record.definition import Step
+from ocifree_pipeline.record.monitoring import AlloyFacts
 from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.systems.journal import journal_of
 from ocifree_pipeline.systems.proxmox import access
@@ -32,6 +33,13 @@ BEFORE_GUESTS = [
     "proxmox/cluster", "proxmox/network", "links/tailnet", "proxmox/ceph", "proxmox/ceph_pool",
     "talos/secrets", "images/talos_nocloud", "talos/machine_config_1",
 ]  # fmt: skip
+
+
+def _below(step: Step) -> Outcome:
+    """Of what watches: the part that changes Proxmox and Ceph."""
+    lines, _ = monitoring._below(step)
+    facts = AlloyFacts(release="", config="", nodes=0, manifests="")
+    return Outcome(summary="watched", facts=facts, plan=tuple(lines))
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +130,7 @@ def test_one_guest_whenever_the_process_dies(formed: Standing, tmp_path: Path) -
 
 def test_one_container_whenever_the_process_dies(formed: Standing, tmp_path: Path) -> None:
     die_everywhere(formed, tmp_path, CONTAINER, at_least=10)
+
+
+def test_one_token_for_looking_whenever_the_process_dies(formed: Standing, tmp_path: Path) -> None:
+    die_everywhere(formed, tmp_path, {"monitoring/alloy": _below}, at_least=2)
