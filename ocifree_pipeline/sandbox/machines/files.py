@@ -63,6 +63,8 @@ OF_HARDENED_IMAGE = {
     "/etc/apt/sources.list.d/tailscale.sources": "Types: deb\nURIs: https://pkgs.tailscale.com/stable/debian\n",
     "/usr/share/keyrings/tailscale-archive-keyring.gpg": "the key of Tailscale's repository\n",
 }
+SOCKETS = "/dev/tcp/"
+"""Below it bash, and nobody else, opens connections."""
 FREE = ("/tmp/", "/var/tmp/", "/dev/null", "/dev/stdout", "/dev/stderr")  # noqa: S108
 
 
@@ -215,6 +217,8 @@ def why_not(who: Who, path: str) -> str:
     path = absolute(who, path)
     if path in FREE:
         return ""
+    if path.startswith(SOCKETS):
+        return _why_no_connection(who.machine, path)
     if is_directory(who.machine, path):
         return "Is a directory"
     parent = path.rpartition("/")[0] or "/"
@@ -228,6 +232,14 @@ def why_not(who: Who, path: str) -> str:
     return ""
 
 
+def _why_no_connection(machine: Computer, path: str) -> str:
+    from ocifree_pipeline.sandbox.machines.programs.network import answers
+
+    host, _, port = path.removeprefix(SOCKETS).partition("/")
+    found = names.resolve(machine, host)
+    return "" if found and port.isdigit() and answers(machine, found[0], int(port)) else "Connection refused"
+
+
 def write(who: Who, path: str, text: str | None) -> str:
     """Write a file, or remove it with None. What is returned says why that cannot be."""
     path = absolute(who, path)
@@ -235,6 +247,8 @@ def write(who: Who, path: str, text: str | None) -> str:
         return ""
     if wrong := why_not(who, path):
         return wrong
+    if path.startswith(SOCKETS):
+        return ""
     machine = who.machine
     for one in mounts(machine):
         if path.startswith(one.prefix):

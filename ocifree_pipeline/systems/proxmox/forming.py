@@ -27,6 +27,7 @@ from ocifree_pipeline.systems.proxmox.membership import (
     view_of,
 )
 from ocifree_pipeline.systems.proxmox.node import Node
+from ocifree_pipeline.systems.proxmox.ports import require_open
 
 Seen = TypeVar("Seen")
 
@@ -85,6 +86,7 @@ class Former:
     def apply(self, joining: Joining) -> list[View]:
         """Make the moves, then prove that every node agrees."""
         founder = self._node(joining.founder)
+        require_open((self._node(move.node), founder) for move in joining.moves if move.kind == "join")
         for move in joining.moves:
             self.say(move.words(self.cluster, founder.name))
             self._make(move, founder)

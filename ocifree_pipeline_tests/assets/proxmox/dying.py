@@ -17,7 +17,7 @@ READING = (
     ("cat",), ("test",), ("pvesh", "get"), ("getent",), ("ip",), ("sysctl", "-n"), ("ping",), ("passwd", "-S"),
     ("timedatectl",), ("sha256sum",), ("stat",), ("uname",), ("nft", "list"), ("pvesm", "status"),
     ("tailscale", "status"), ("tailscale", "ping"), ("tailscale", "version"), ("ceph",), ("true",), ("cloud-init",),
-    ("dpkg-query",),
+    ("dpkg-query",), ("timeout", "10", "bash"),
 )  # fmt: skip
 
 

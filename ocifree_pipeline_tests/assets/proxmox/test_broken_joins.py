@@ -63,6 +63,20 @@ def test_a_clock_that_is_wrong_stops_everything_before_it_begins(here: Deploymen
         assert not node.has("/etc/pve/corosync.conf")
 
 
+def test_a_port_that_is_shut_stops_everything_before_it_begins(here: Deployment) -> None:
+    def cut(world: World) -> None:
+        tampering.cut(world, computer(world, "lab-ampere-1").key, computer(world, "lab-ampere-3").key)
+
+    here.sandbox.inside(cut)
+    said = told(here)
+    assert (said["error"], said["what"]) == (
+        "PreconditionMissing", "lab-ampere-3 does not reach lab-ampere-1 at TCP 22",
+    )  # fmt: skip
+    assert "lab-ampere-1 -> lab-ampere-3: a node joins over the API" in said["why"]
+    with root_of(here, "ampere_1") as node:
+        assert not node.has("/etc/pve/corosync.conf")
+
+
 def test_a_password_of_root_is_never_overwritten(here: Deployment) -> None:
     from pydantic import SecretStr
 

@@ -61,3 +61,11 @@ def test_a_forgotten_udp_rule_makes_a_join_wait_for_ever(tmp_path: Path) -> None
     rules.append(rule("INGRESS", UDP, "group", (5405, 5412)))
     rig.wait(20)
     assert rig.run("pve2", "pvecm status").code == 0
+
+
+@pytest.mark.parametrize(("port", "code"), [(22, 0), (8006, 1), (23, 1)])
+def test_bash_opens_connections_by_itself(tmp_path: Path, port: int, code: int) -> None:
+    rig = fenced(tmp_path, rule("INGRESS", TCP, "10.0.1.0/24", (22, 23)))
+    answer = rig.run("pve1", f"timeout 10 bash -c ': > /dev/tcp/10.0.1.12/{port}'")
+    assert answer.code == code, answer
+    assert not rig.ok("pve1", "ls /dev").count("tcp")
