@@ -14,8 +14,7 @@ from ocifree_pipeline.deployment.examples import example
 
 
 @pytest.fixture
-def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+def declared(dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ran.clear()
 
     def drive(words: list[str], log: str, as_json: bool) -> Exit:
