@@ -19,8 +19,10 @@ from ocifree_pipeline.cli.declared import declaration_of
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import home
 from ocifree_pipeline.cli.output import say, say_json, table
+from ocifree_pipeline.deployment.blueprint import blueprint_of
 from ocifree_pipeline.deployment.declaration import Declaration
 from ocifree_pipeline.deployment.errors import OcifreeError
+from ocifree_pipeline.deployment.sections.images import ImageName
 
 MAX_SKEW_SECONDS = 240  # Oracle refuses signatures that are more than five minutes off.
 
@@ -78,11 +80,21 @@ def _home(_: Declaration) -> Iterator[Finding]:
     yield Finding("disk", "ok" if enough else "warn", f"{free} GB free", "" if enough else "images take up to 30 GB")
 
 
+def _images(declaration: Declaration) -> tuple[ImageName, ...]:
+    """Those of Debian that this deployment is made of."""
+    try:
+        topology = blueprint_of(declaration).plan.topology
+    except OcifreeError:
+        topology = "proxmox-ceph"
+    proxmox: tuple[ImageName, ...] = ("base_hardened_arm64", "proxmox_ampere")
+    return ("base_hardened_amd64", *(proxmox if topology == "proxmox-ceph" else ()))
+
+
 def _tools(declaration: Declaration) -> Iterator[Finding]:
     wanted: list[tuple[str, str, bool]] = []
     builds = any(
         (image := declaration.images.image(name, declaration.site.account)) and image.origin == "build"
-        for name in ("base_hardened_amd64", "base_hardened_arm64", "proxmox_ampere")
+        for name in _images(declaration)
     )
     wanted += [("packer", "builds images (`images.*.build`)", builds)]
     wanted += [("qemu-system-aarch64", "runs the build of arm64 images", builds), ("qemu-img", "reads images", builds)]
@@ -95,6 +107,20 @@ def _tools(declaration: Declaration) -> Iterator[Finding]:
             yield Finding(program, "warn", f"not found; {purpose}", f"install {program}, or declare prebuilt images")
         else:
             yield Finding(program, "ok", _version(where))
+
+
+def _sources(declaration: Declaration) -> Iterator[Finding]:
+    """What a build starts from is nobody's to choose but the person's; without it only the run would tell."""
+    for name in _images(declaration):
+        image = declaration.images.image(name, declaration.site.account)
+        builds = image is not None and image.origin == "build" and name != "proxmox_ampere"
+        if builds and getattr(getattr(image, "build", None), "source", None) is None:
+            yield Finding(
+                f"image {name}",
+                "bad",
+                "its build has nothing to start from",
+                f"write `images: {{{name}: {{build: {{source: {{url, sha512}}}}}}}}` with Debian's generic cloud image",
+            )
 
 
 def _version(program: str) -> str:
@@ -190,6 +216,7 @@ EXAMINATIONS: tuple[Callable[[Declaration], Iterator[Finding]], ...] = (
     _dagster_family,
     _home,
     _tools,
+    _sources,
     _secrets,
     _proxy,
     _credentials,

@@ -37,6 +37,7 @@ def starter(answers: Answers) -> str:
         allowance=_allowance(answers),
         key=_scalar(answers.ssh_public_key),
         key_note="REPLACE THIS KEY: nobody can log in with it. " if answers.ssh_public_key == PLACEHOLDER_KEY else "",
+        images="" if answers.topology == "proxmox-ceph" else _IMAGES,
         email=_scalar(answers.email),
         email_note="REPLACE THIS ADDRESS. " if answers.email == PLACEHOLDER_EMAIL else "",
     )
@@ -59,6 +60,14 @@ def _allowance(answers: Answers) -> str:
         "  allowance: always-free-2025"
     )
 
+
+_IMAGES = """\
+# The bastion starts from Oracle's own Ubuntu, so that nothing has to be built here. An image of your own, hardened on
+# this computer with Packer and QEMU, is `build: {source: {url: ..., sha512: ...}}` in place of `platform`.
+images:
+  base_hardened_amd64: {platform: {operating_system: Canonical Ubuntu, version: "24.04"}}
+
+"""
 
 _TEMPLATE = """\
 # What this platform shall be. Every key is explained in docs/declaration.md.
@@ -88,7 +97,7 @@ budget:
   alert_emails:
     - {email}
 
-# Metrics, logs and dashboards in Grafana Cloud's free plan. Secrets are references, never values.
+{images}# Metrics, logs and dashboards in Grafana Cloud's free plan. Secrets are references, never values.
 # monitoring:
 #   grafana_cloud:
 #     stack: lab
