@@ -7,10 +7,13 @@ from functools import cache
 
 import pytest
 
+from ocifree_pipeline.deployment.convergence import Ref
+from ocifree_pipeline.deployment.port_rules import rules_between_nodes
 from ocifree_pipeline.deployment.secret_literals import secret_kind
+from ocifree_pipeline.deployment.telemetry import landscape, planned
 from ocifree_pipeline.systems.kube.objects import Object, at, is_of, ordered, ref_of
 from ocifree_pipeline.systems.kube.rendering import manifest_folder, render
-from ocifree_pipeline_tests.deployment.telemetry.watched import TOPOLOGIES, rendered, values
+from ocifree_pipeline_tests.deployment.telemetry.watched import TOPOLOGIES, blueprint, rendered, values
 from ocifree_pipeline_tests.test_manifests import CUSTOM, is_custom
 
 every_topology = pytest.mark.parametrize("topology", TOPOLOGIES)
@@ -61,6 +64,46 @@ def test_what_is_delivered_is_what_was_checked(topology: str) -> None:
         )
         kept = [line.rstrip() for line in found["data"]["config.alloy"].splitlines() if line.strip()]
         assert kept == [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+@every_topology
+def test_agents_may_read_what_they_ask_for_and_no_more(topology: str) -> None:
+    """The chart itself would give them every secret, and not the metrics of kubelets through the API server."""
+    granted = {}
+    for thing in objects(topology):
+        if thing["kind"] == "HelmRelease" and (rbac := at(thing, "spec.values.rbac")) is not None:
+            rules = [*rbac["rules"], *rbac["clusterRules"]]
+            assert {verb for rule in rules for verb in rule["verbs"]} <= {"get", "list", "watch"}
+            granted[at(thing, "metadata.name")] = {
+                name for rule in rules for name in (*rule.get("resources", ()), *rule.get("nonResourceURLs", ()))
+            }
+    assert granted == {
+        "alloy-cluster": {"pods", "namespaces", "events", "nodes", "nodes/metrics", "/metrics"},
+        "alloy-node": {"pods", "/metrics"},
+    }
+    paths = {job.name: (job.scheme, job.path) for job in rendered(topology).jobs}
+    assert paths["kubelet"] == ("https", "/metrics")
+    assert paths["cadvisor"] == ("https", "/metrics/cadvisor")
+    assert "/proxy/" not in rendered(topology).cluster, "that needs nodes/proxy, with which one can run anything"
+
+
+@every_topology
+def test_every_port_of_a_node_that_is_scraped_is_open_between_nodes(topology: str) -> None:
+    """A closed one would show a node as down that is well."""
+    size = landscape.imagined(3, 40, proxmox=3 if topology == "proxmox-ceph" else 0)
+    nodes = {node.address for node in (*size.nodes, *size.proxmox)}
+    asked = {
+        int(port)
+        for job in rendered(topology).jobs
+        for meta in planned.discovered(job.discovery, size)
+        if (target := job.target(meta)) is not None
+        for host, _, port in [target["__address__"].rpartition(":")]
+        if host in nodes
+    }
+    assert {9100, 10250, 6443, 2381, 9962, 9965, 12345} <= asked
+    drawn = blueprint(topology).plan.topology
+    opened = [rule.ports for rule in rules_between_nodes(drawn) if rule.peer == Ref("group/inside") and rule.ports]
+    assert {port for port in asked if not any(first <= port <= last for first, last in opened)} == set()
 
 
 @every_topology

@@ -69,6 +69,10 @@ _BOTH = (
     SecurityRule("tcp", _DOOR, (6443, 6443), "the Kubernetes API through the bastion"),
     SecurityRule("tcp", _NODES, (2379, 2380), "etcd: clients and its members"),
     SecurityRule("tcp", _NODES, (10250, 10250), "the kubelet: logs, exec and metrics"),
+    SecurityRule("tcp", _NODES, (2381, 2383), "metrics of etcd; Talos 1.14 moves them to the last of these"),
+    SecurityRule("tcp", _NODES, (9100, 9100), "metrics of the nodes themselves"),
+    SecurityRule("tcp", _NODES, (9962, 9965), "metrics of Cilium and Hubble"),
+    SecurityRule("tcp", _NODES, (12345, 12345), "metrics of the agents that read logs"),
     SecurityRule("udp", _NODES, (8472, 8472), "the VXLAN tunnel of Cilium"),
     SecurityRule("tcp", _NODES, (4240, 4240), "Cilium's health checks"),
     SecurityRule("tcp", _NODES, (4244, 4244), "Hubble, which shows who talks to whom"),
@@ -82,6 +86,7 @@ _PROXMOX = (
     SecurityRule("tcp", _NODES, (3300, 3300), "Ceph monitors"),
     SecurityRule("tcp", _NODES, (6789, 6789), "Ceph monitors, the older protocol"),
     SecurityRule("tcp", _NODES, (6800, 7300), "Ceph OSDs and managers"),
+    SecurityRule("tcp", _NODES, (9283, 9283), "metrics of Ceph"),
 )
 
 

@@ -90,6 +90,11 @@ def test_subnets_lie_inside_the_network_and_apart(prefix: int, number: int) -> N
         ("tcp", (6443, 6443), {"proxmox-ceph", "talos-native"}),
         ("tcp", (2379, 2380), {"proxmox-ceph", "talos-native"}),
         ("tcp", (10250, 10250), {"proxmox-ceph", "talos-native"}),
+        ("tcp", (2381, 2383), {"proxmox-ceph", "talos-native"}),
+        ("tcp", (9100, 9100), {"proxmox-ceph", "talos-native"}),
+        ("tcp", (9962, 9965), {"proxmox-ceph", "talos-native"}),
+        ("tcp", (12345, 12345), {"proxmox-ceph", "talos-native"}),
+        ("tcp", (9283, 9283), {"proxmox-ceph"}),
     ],
 )
 def test_nodes_reach_each_other(protocol: str, ports: tuple[int, int], topologies: set[Topology]) -> None:

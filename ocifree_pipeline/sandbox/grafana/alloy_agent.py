@@ -186,11 +186,9 @@ def _answers(agent: Agent, job: Job, target: Mapping[str, str], seen: Landscape)
         return _answers_below(agent, job, target, seen)
     if "node" in target and not cluster_view.runs(agent.cluster, node):
         return False
-    if job.name in {"kubelet", "cadvisor"}:
-        return any(one.control_plane and cluster_view.runs(agent.cluster, one.name) for one in seen.nodes)
     if job.name == "etcd":
         return alloy_logs.etcd_shows_metrics(agent.cluster, node, int(target["__address__"].rpartition(":")[2]))
-    if job.name == "apiserver":
+    if job.name in {"apiserver", "kubelet", "cadvisor"}:
         return True
     address = target["__address__"].rpartition(":")[0]
     return any(
