@@ -83,7 +83,7 @@ class Api:
             lambda status: status["status"] == "stopped",
             what=f"the task {what} ends",
             timeout=timeout,
-            pause=Pause(1, 5),
+            pause=Pause(0.3, 5),
             clock=self.clock,
         )
         said = str(ended.get("exitstatus", ""))
