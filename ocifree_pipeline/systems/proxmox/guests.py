@@ -194,7 +194,7 @@ def start(api: Api, found: Found, kind: str = "qemu") -> list[str]:
 def differences(api: Api, found: Found, machine: Machine) -> list[str]:
     """What is set otherwise than it would be made today. Only told: a guest is not changed behind its back."""
     wanted, there = settings(machine), api.get(f"/nodes/{found.node}/qemu/{found.vmid}/config")
-    lines = []
+    lines = [f"it runs on {found.node}, the plan says {machine.node}"] if found.node != machine.node else []
     for name in _COMPARED:
         want, has = wanted[name], there.get(name, 1 if name == "kvm" else None)
         if name == "net0":
