@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from ocifree_pipeline_tests.bench import claim, growth, manifests, sandbox, startup, upload
+from ocifree_pipeline_tests.bench import claim, cluster, growth, manifests, sandbox, startup, upload
 from ocifree_pipeline_tests.bench.report import Line, as_markdown
 
 BENCHES: Mapping[str, Callable[[], list[Line]]] = {
@@ -26,6 +26,7 @@ BENCHES: Mapping[str, Callable[[], list[Line]]] = {
     "claim": claim.measure,
     "upload": upload.measure,
     "manifests": manifests.measure,
+    "cluster": cluster.measure,
     "growth": growth.measure,
 }
 FOLDER = Path(".ocifree/bench")
