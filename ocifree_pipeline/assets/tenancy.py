@@ -111,7 +111,8 @@ def _limits(step: Step) -> Outcome:
     changed = changes(before, facts) if before else ()
     facts = facts.model_copy(update={"changed": changed or (before.changed if before else ())})
     return Outcome(
-        summary=f"{tenancy.name} in {tenancy.home_region}: {_a1_in_words(tenancy.limits)}{_changed_in_words(changed)}",
+        summary=f"{tenancy.name} in {tenancy.home_region}: {_a1_in_words(tenancy.limits)}"
+        f"{_account_in_words(declaration.site.account, facts)}{_changed_in_words(changed)}",
         facts=facts,
         plan=changed,
         numbers={
@@ -121,6 +122,14 @@ def _limits(step: Step) -> Outcome:
         evidence=_limit_rows(tenancy.limits, tenancy.used, tenancy.ours),
         links={"console": f"https://cloud.oracle.com/limits?region={tenancy.home_region}"},
         look_inside="ocifree plan --live",
+    )
+
+
+def _account_in_words(declared: str, facts: LimitsFacts) -> str:
+    return (
+        f"; its limits are those of a {facts.account} account, and `site.account` says {declared}"
+        if facts.account not in (None, declared)
+        else ""
     )
 
 

@@ -10,6 +10,7 @@ from ocifree_pipeline.deployment.limits import Counts
 from ocifree_pipeline.deployment.plan import A1_SHAPE, Plan, Topology
 from ocifree_pipeline.deployment.quota_policy import Need, needs_of
 from ocifree_pipeline.deployment.sections.hunt import Hunt
+from ocifree_pipeline.deployment.sections.site import Account
 from ocifree_pipeline.record.outcome import Facts
 
 
@@ -38,6 +39,14 @@ class LimitsFacts(Facts):
     changed: tuple[str, ...] = ()
     """What Oracle, or the allowance, changed last, in words. It stays until the next change, so whoever tells a person
     of it compares it with what was told before."""
+
+    @property
+    def account(self) -> Account | None:
+        """The kind that the limits are those of: a free account keeps no custom image and has no NAT gateway."""
+        has = [self.limits.regional.get(one) for one in (Resource.CUSTOM_IMAGES, Resource.NAT_GATEWAYS)]
+        if None in has:
+            return None
+        return "payg" if any(has) else "free"
 
 
 class MachineFacts(Facts):

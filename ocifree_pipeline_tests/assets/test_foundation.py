@@ -139,6 +139,10 @@ def test_a_free_account_gets_one_address(tmp_path: Path, monkeypatch: pytest.Mon
         for _ in range(2):  # our own address must not count against us the second time
             found.materialize(*FOUNDATION)
             assert set(found.facts("oci/reserved_ips")["addresses"]) == {"ingress"}
+        for limit in ("custom-image-count", "nat-gateway-count"):
+            found.sandbox.inside(lambda world, name=limit: sandbox_limits.override(world, name, 0))
+        found.materialize("tenancy/limits")
+        assert "those of a free account, and `site.account` says payg" in found.metadata("tenancy/limits")["summary"]
 
 
 def test_nothing_is_made_while_a_foreign_policy_leaves_no_a1(nothing: Deployment) -> None:
