@@ -5,6 +5,9 @@ locals {
   is_slow    = var.accelerator == "tcg"
   build_user = "builder"
 
+  is_installed = var.source_kind == "installer"
+  ssh_timeout  = local.is_installed ? (local.is_slow ? "7h" : "1h") : (local.is_slow ? "60m" : "10m")
+
   # `max` is all that TCG can play. On arm64 it would sign every pointer in software, which takes half of the time.
   emulated_cpu = local.is_arm ? "max,pauth-impdef=on" : "max"
 
@@ -37,7 +40,7 @@ locals {
 source "qemu" "guest" {
   iso_url          = var.source_url
   iso_checksum     = var.source_checksum
-  disk_image       = true
+  disk_image       = !local.is_installed
   format           = "qcow2"
   vm_name          = "image.qcow2"
   output_directory = "${var.work_directory}/output"
@@ -64,7 +67,8 @@ source "qemu" "guest" {
   disk_compression   = true
 
   # NoCloud: a disk of this label tells the first boot who may log in.
-  cdrom_interface = "virtio"
+  # The installer looks for its disc among the drives that are discs.
+  cdrom_interface = local.is_installed ? "ide" : "virtio"
   cd_label        = "cidata"
   cd_content = {
     "meta-data" = "instance-id: ocifree-build\n"
@@ -76,8 +80,8 @@ source "qemu" "guest" {
 
   ssh_username           = local.build_user
   ssh_private_key_file   = var.ssh_private_key_file
-  ssh_timeout            = local.is_slow ? "60m" : "10m"
-  ssh_handshake_attempts = local.is_slow ? 1000 : 100
+  ssh_timeout            = local.ssh_timeout
+  ssh_handshake_attempts = local.is_slow ? 10000 : 1000
   boot_wait              = "1s"
 
   # The user goes with the machine. What was started by sudo goes on without it.

@@ -30,6 +30,16 @@ variable "source_url" {
   }
 }
 
+variable "source_kind" {
+  description = "What the source is: the image of a disk (image), or the disc of Debian's installer with answers (installer)."
+  type        = string
+
+  validation {
+    condition     = contains(["image", "installer"], var.source_kind)
+    error_message = "The source is an image or an installer."
+  }
+}
+
 variable "source_checksum" {
   description = "Its checksum as sha256:HEX or sha512:HEX. There is no build without one."
   type        = string

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 GROUP = "images"
 GIGA = 1_000_000_000
 
+_ENDINGS = {"image": "qcow2", "installer": "iso"}
 _DESCRIBE = {
     "base_hardened_amd64": "Debian with keys-only SSH, nftables and security updates, for the Micro bastion (x86_64).",
     "base_hardened_arm64": "The same hardened Debian for Ampere (arm64); the Proxmox image starts from it.",
@@ -156,8 +157,9 @@ def _built(step: Step, declared: PackerBuild) -> Outcome:
     name, architecture = _name(step), architecture_of(_name(step))
     template: Template = "proxmox-ampere" if name == "proxmox_ampere" else "base-hardened"
     path, checksum, source = _base(step) if name == "proxmox_ampere" else _debian(step, declared)
+    kind = declared.source.kind if declared.source else "image"
     built = build_image(
-        Build(name, template, architecture, declared.debian, path, checksum),
+        Build(name, template, architecture, declared.debian, path, checksum, kind),
         folder_of_images(),
         lambda: find_host(architecture),
         most_bytes=_most_bytes(step),
@@ -195,6 +197,7 @@ def _built(step: Step, declared: PackerBuild) -> Outcome:
 def _debian(step: Step, declared: PackerBuild) -> tuple[Path, str, str]:
     """The declared source, fetched and proved: its path, checksum and address."""
     from ocifree_pipeline.systems.images.download import fetch
+    from ocifree_pipeline.systems.packer.installer import require_disc
 
     name, source = _name(step), declared.source
     if source is None:
@@ -206,12 +209,12 @@ def _debian(step: Step, declared: PackerBuild) -> tuple[Path, str, str]:
         )
     fetched = fetch(
         source.url,
-        folder_of_images() / f"source-{source.checksum.partition(':')[2][:64]}.qcow2",
+        folder_of_images() / f"source-{source.checksum.partition(':')[2][:64]}.{_ENDINGS[source.kind]}",
         sha256=source.sha256,
         sha512=source.sha512,
         most_bytes=_most_bytes(step),
         tell=_teller(step, "fetched"),
-        accept=_startable(name),
+        accept=require_disc if source.kind == "installer" else _startable(name),
     )
     return fetched.path, source.checksum, source.url
 

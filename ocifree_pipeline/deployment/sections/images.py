@@ -34,11 +34,16 @@ Sha512 = Annotated[
 
 
 class BuildSource(Section):
-    """The image that a build starts from: the generic cloud image of Debian, as qcow2. One checksum is needed."""
+    """What a build starts from: Debian's generic cloud image as qcow2, or its installer. One checksum is needed."""
 
     url: HttpsUrl = Field(
         description="Where to fetch it, over https, from a mirror of your choice.",
         examples=["https://images.example.org/debian-13-generic-arm64.qcow2"],
+    )
+    kind: Literal["image", "installer"] = Field(
+        "image",
+        description="Whether it is the image of a disk, or Debian's netinst disc (.iso), which is installed first. "
+        "That takes longer, and is there for amd64 only.",
     )
     sha512: Sha512 | None = Field(
         None, description="Its SHA-512 checksum, as in Debian's SHA512SUMS.", examples=["0123456789abcdef" * 8]
@@ -237,6 +242,14 @@ class Images(Section):
                     "write 13",
                     at=("base_hardened_arm64", "build", "debian"),
                     involves=(("proxmox_ampere",),),
+                )
+            )
+        if base and base.build and base.build.source and base.build.source.kind == "installer":
+            found.append(
+                Objection(
+                    "the installer is run for amd64 only",
+                    "start from Debian's generic cloud image for arm64 (`kind: image`)",
+                    at=("base_hardened_arm64", "build", "source", "kind"),
                 )
             )
         if self.max_gb > self.total_gb:

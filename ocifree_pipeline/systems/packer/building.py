@@ -26,6 +26,7 @@ from ocifree_pipeline.systems.images.progress import size_in_words
 from ocifree_pipeline.systems.packer.booting import one_time_key
 from ocifree_pipeline.systems.packer.contents import Package, bill_of, packages_in
 from ocifree_pipeline.systems.packer.host import Host
+from ocifree_pipeline.systems.packer.installer import require_disc, with_answers
 from ocifree_pipeline.systems.packer.messages import Listener, Phase, error_of, words_of_qemu
 from ocifree_pipeline.systems.packer.probe import Answer, probe, require_hardened
 from ocifree_pipeline.systems.packer.process import GRACE_SECONDS, end_leftovers, run
@@ -88,8 +89,8 @@ def build_image(
         there = find_built(target, key)
         if there is not None:
             return there
-        with opened(build.source):
-            host = find_host()
+        _require_source(build)
+        host = find_host()
         _require_room(build, folder, free_bytes)
         work = folder / f"building-{target.stem}"
         made = _Making(build, host, templates, work, say, _environ(environ, work), grace_seconds)
@@ -182,6 +183,8 @@ class _Making:
         key_file, public_key = one_time_key(self.work)
         variables = self.work / "variables.pkrvars.json"
         given = variables_of(self.build, self.host, self.work, key_file, public_key)
+        if self.build.kind == "installer":
+            given |= self._disc_with_answers()
         variables.write_text(json.dumps(given, indent=1), "utf-8")
         chosen = [f"-only={self.build.template}.qemu.guest", f"-var-file={variables}", str(self.templates)]
         how = "emulated, so it takes long" if self.host.is_slow else self.host.accelerator
@@ -191,6 +194,24 @@ class _Making:
         return self._packer(
             f"build {self.build.image}", most_seconds, "build", "-color=false", "-on-error=cleanup", *chosen
         )
+
+    def _disc_with_answers(self) -> dict[str, str]:
+        algorithm, _, wanted = self.build.checksum.partition(":")
+        if self.host.xorriso is None:
+            raise PreconditionMissing(
+                "xorriso is not installed", why="the answers are written on the installer's disc", fix="install xorriso"
+            )
+        if digest_of(self.build.source, algorithm) != wanted:
+            raise NotVerified(
+                f"{self.build.source.name} is another disc than the declared one",
+                why=f"its {algorithm} checksum differs",
+                fix="delete it and materialize the asset again",
+            )
+        self.say("write the answers on the installer's disc")
+        disc = with_answers(
+            self.build.source, self.templates / "installer", self.host.xorriso, self.work / "installer.iso"
+        )
+        return {"source_url": str(disc), "source_checksum": f"sha256:{digest_of(disc)}"}
 
     def _packer(self, doing: str, most_seconds: float, command: str, *arguments: str) -> Listener:
         listener = Listener(self.say)
@@ -247,6 +268,14 @@ class _Making:
             if (self.work / name).exists():
                 self.kept_logs.mkdir(exist_ok=True, mode=0o700)
                 shutil.move(self.work / name, self.kept_logs / name.replace("/", "-"))
+
+
+def _require_source(build: Build) -> None:
+    if build.kind == "installer":
+        require_disc(build.source)
+        return
+    with opened(build.source):
+        pass
 
 
 def _environ(environ: Mapping[str, str], work: Path) -> dict[str, str]:

@@ -76,6 +76,7 @@ class Host:
     firmware_vars: str
     accelerator: Accelerator
     cpus: int
+    xorriso: str | None = None
 
     @property
     def is_slow(self) -> bool:
@@ -95,6 +96,7 @@ def find_host(
     packages = f"on Debian: apt install {_PACKAGES[architecture]} qemu-utils xorriso"
     qemu = shutil.which(_QEMU[architecture], path=environ.get("PATH"))
     qemu_img = shutil.which("qemu-img", path=environ.get("PATH"))
+    xorriso = shutil.which("xorriso", path=environ.get("PATH"))
     pair = _firmware(environ, firmware[architecture])
     missing = [
         what
@@ -118,7 +120,7 @@ def find_host(
         accelerator = _accelerator(architecture, machine(), kvm)
         if accelerator == "kvm" and not kvm_works(qemu):
             accelerator = "tcg"
-    return Host(packer, version, qemu, qemu_img, *pair, accelerator, max(1, min(4, os.cpu_count() or 1)))
+    return Host(packer, version, qemu, qemu_img, *pair, accelerator, max(1, min(4, os.cpu_count() or 1)), xorriso)
 
 
 def _packer(environ: Mapping[str, str], missing: list[str], packages: str) -> tuple[str, str]:

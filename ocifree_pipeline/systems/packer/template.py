@@ -12,6 +12,7 @@ from typing import Literal
 from ocifree_pipeline.deployment.errors import PreconditionMissing
 from ocifree_pipeline.systems.packer.host import Architecture, Host
 
+Kind = Literal["image", "installer"]
 Template = Literal["base-hardened", "proxmox-ampere"]
 DISK_GB: dict[Template, int] = {"base-hardened": 6, "proxmox-ampere": 16}
 MINUTES: dict[Template, int] = {"base-hardened": 15, "proxmox-ampere": 25}
@@ -19,12 +20,15 @@ MINUTES: dict[Template, int] = {"base-hardened": 15, "proxmox-ampere": 25}
 ROOM_GB: dict[Template, int] = {"base-hardened": 8, "proxmox-ampere": 20}
 """What a build takes on this disk while it runs: the image, and once more while it is compacted."""
 
-_HASHED = ("*.pkr.hcl", "scripts/*.sh")
+_HASHED = ("*.pkr.hcl", "scripts/*.sh", "installer/*.cfg")
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What is built from what; nothing in it depends on the computer. `checksum` is `sha256:HEX` or `sha512:HEX`."""
+    """What is built from what; nothing in it depends on the computer. `checksum` is `sha256:HEX` or `sha512:HEX`.
+
+    `kind` says whether the source is the image of a disk or the disc of Debian's installer.
+    """
 
     image: str
     template: Template
@@ -32,12 +36,14 @@ class Build:
     debian: int
     source: Path
     checksum: str
+    kind: Kind = "image"
 
     def chosen(self) -> dict[str, str | int]:
         """The variables that make a different image when they differ."""
         return {
             "architecture": self.architecture,
             "debian": self.debian,
+            "source_kind": self.kind,
             "source_checksum": self.checksum,
             "disk_gb": DISK_GB[self.template],
         }

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, PreconditionMissing, Refused
 from ocifree_pipeline.systems.images.disk import UnusableImage
+from ocifree_pipeline.systems.packer.booting import one_time_key
+from ocifree_pipeline.systems.packer.host import Architecture
+from ocifree_pipeline.systems.packer.installer import require_disc, with_answers
+from ocifree_pipeline.systems.packer.template import Kind, Template, template_folder, variables_of
 from ocifree_pipeline_tests.real.images.workshop import Workshop
 from ocifree_pipeline_tests.real.programs import program
 
@@ -40,6 +46,34 @@ def refused(workshop: Workshop, kind: type[OcifreeError], source: Path, **change
     assert not [name for name in workshop.left() if not name.startswith("failed-")]
     assert caught.value.why
     return caught.value
+
+
+@pytest.mark.parametrize("template", ["base-hardened", "proxmox-ampere"])
+@pytest.mark.parametrize("of", [("amd64", "image"), ("arm64", "image"), ("amd64", "installer")], ids=" ".join)
+def test_every_template_is_valid_with_the_plugin(
+    workshop: Workshop, empty: Path, tmp_path: Path, template: Template, of: tuple[Architecture, Kind]
+) -> None:
+    architecture, kind = of
+    build = replace(workshop.wanted(empty), template=template, architecture=architecture, kind=kind)
+    host = workshop.host()
+    key_file, public_key = one_time_key(tmp_path)
+    given = tmp_path / "given.pkrvars.json"
+    given.write_text(json.dumps(variables_of(build, host, tmp_path / "work", key_file, public_key)))
+    words = [host.packer, "validate", f"-only={template}.qemu.guest", f"-var-file={given}", str(template_folder())]
+    done = subprocess.run(words, env=workshop.environ, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_answers_are_on_the_installers_disc(disc: Path, tmp_path: Path) -> None:
+    xorriso, answers, out = program("xorriso"), template_folder() / "installer", tmp_path / "out"
+    require_disc(disc)
+    made = with_answers(disc, answers, xorriso, tmp_path / "installer.iso")
+    read = [xorriso, "-osirrox", "on", "-indev", made, "-extract", "/", out]
+    subprocess.run(read, capture_output=True, timeout=120, check=True)
+    assert (out / "preseed.cfg").read_text() == (answers / "preseed.cfg").read_text()
+    assert (out / "boot/grub/grub.cfg").read_text() == (answers / "grub.cfg").read_text()
+    checked = [program("debconf-set-selections"), "--checkonly", str(answers / "preseed.cfg")]
+    subprocess.run(checked, capture_output=True, timeout=60, check=True)
 
 
 def test_a_source_of_another_checksum(workshop: Workshop, empty: Path) -> None:
@@ -80,7 +114,22 @@ def test_hardware_that_does_not_help(workshop: Workshop, empty: Path) -> None:
     assert "OCIFREE_ACCELERATOR=tcg" in error.fix
 
 
-def test_a_build_that_is_interrupted_leaves_nothing_running(workshop: Workshop, empty: Path) -> None:
+@pytest.fixture
+def disc(tmp_path: Path) -> Path:
+    """Like that of an installer, with nothing to install."""
+    tree, made = tmp_path / "tree", tmp_path / "netinst.iso"
+    (tree / "boot/grub").mkdir(parents=True)
+    (tree / "boot/grub/grub.cfg").write_text("menuentry 'Install'\n")
+    command = [program("xorriso"), "-as", "mkisofs", "-r", "-o", made, tree]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["image", "installer"])
+def test_a_build_that_is_interrupted_leaves_nothing_running(
+    workshop: Workshop, empty: Path, disc: Path, kind: Kind
+) -> None:
+    wanted = replace(workshop.wanted(disc if kind == "installer" else empty), kind=kind)
     seen: list[list[str]] = []
 
     class Interrupted(BaseException):
@@ -92,7 +141,7 @@ def test_a_build_that_is_interrupted_leaves_nothing_running(workshop: Workshop, 
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        workshop.build(workshop.wanted(empty), say=say)
+        workshop.build(wanted, say=say)
     assert any("qemu-system-x86_64" in words for words in seen[0])
     assert workshop.running() == []
     assert workshop.left() == {"failed-base_hardened_amd64"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +22,12 @@ from ocifree_pipeline.deployment.errors import (
     Refused,
     Transient,
 )
+from ocifree_pipeline.systems.images.disk import UnusableImage
 from ocifree_pipeline.systems.images.download import digest_of
 from ocifree_pipeline.systems.packer.building import answers_of, find_built
 from ocifree_pipeline.systems.packer.probe import Answer
-from ocifree_pipeline.systems.packer.template import template_folder
-from ocifree_pipeline_tests.systems.packer.conftest import WELL, Bench, small_disk
+from ocifree_pipeline.systems.packer.template import Build, template_folder
+from ocifree_pipeline_tests.systems.packer.conftest import SMALL_DISK, WELL, Bench, small_disk
 
 
 class Interrupted(BaseException):
@@ -79,15 +82,14 @@ def test_what_is_not_what_was_recorded_is_built_anew(bench: Bench, harm: str) ->
 
 def test_the_key_follows_everything_that_makes_another_image(bench: Bench, tmp_path: Path) -> None:
     folder = tmp_path / "packer"
-    (folder / "scripts").mkdir(parents=True)
-    for path in [*template_folder().glob("*.pkr.hcl"), *template_folder().glob("scripts/*.sh")]:
-        (folder / path.relative_to(template_folder())).write_bytes(path.read_bytes())
+    shutil.copytree(template_folder(), folder)
     assert bench.wanted().key(folder) == bench.wanted().key(template_folder())
     keys = {bench.wanted().key(folder)}
     keys.add(bench.wanted(debian=12).key(folder))
     keys.add(bench.wanted(architecture="arm64").key(folder))
     keys.add(bench.wanted(template="proxmox-ampere").key(folder))
     keys.add(bench.wanted(checksum="sha256:" + "0" * 64).key(folder))
+    keys.add(bench.wanted(kind="installer").key(folder))
     (folder / "README.md").write_text("words", "utf-8")
     assert bench.wanted(source=tmp_path / "moved.qcow2").key(folder) in keys
     ssh = folder / "scripts" / "ssh.sh"
@@ -97,7 +99,7 @@ def test_the_key_follows_everything_that_makes_another_image(bench: Bench, tmp_p
     keys.add(bench.wanted().key(folder))
     (folder / "guest.pkr.hcl").write_text("", "utf-8")
     keys.add(bench.wanted().key(folder))
-    assert len(keys) == 8
+    assert len(keys) == 9
 
 
 def test_the_key_of_a_build_is_private_and_gone_with_it(bench: Bench) -> None:
@@ -227,6 +229,42 @@ def test_the_bill_of_materials_keeps_to_its_schema(bench: Bench) -> None:
         "pkg:deb/tailscale/tailscale@1.98.4?arch=amd64&distro=debian-13",
     }
     assert bill["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": built.sha256}]
+
+
+def _disc(bench: Bench, algorithm: str = "sha256") -> Build:
+    """The disc of an installer, as far as anybody looks at it, and an xorriso that copies it."""
+    disc = bench.folder / "netinst.iso"
+    disc.write_bytes(bytes(32769) + b"CD001" + SMALL_DISK)
+    (bench.bin / "xorriso").write_text('#!/bin/sh\ncp "$4" "$6"; cat "${13}" "${16}" >"$6.answers"\n', "utf-8")
+    digest = hashlib.file_digest(disc.open("rb"), algorithm).hexdigest()
+    return bench.wanted(source=disc, checksum=f"{algorithm}:{digest}", kind="installer")
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_an_installer_is_given_the_answers_first(bench: Bench, algorithm: str) -> None:
+    wanted = _disc(bench, algorithm)
+    with pytest.raises(NotVerified, match="not usable"):
+        bench.build(wanted)  # it copies its source, and a disc is no disk
+    given = next(one["given"] for one in bench.notes() if "given" in one)
+    assert given["source_url"].endswith("/installer.iso")
+    assert given["source_kind"] == "installer"
+    assert given["source_checksum"] == f"sha256:{digest_of(wanted.source)}"
+    assert bench.commands() == ["init", "validate", "build"]
+
+
+def test_what_is_no_disc_and_what_is_another_disc_is_refused(bench: Bench) -> None:
+    with pytest.raises(UnusableImage, match="not the disc of an installer"):
+        bench.build(bench.wanted(kind="installer"))
+    wanted = _disc(bench)
+    with wanted.source.open("ab") as disc:
+        disc.write(b"more")
+    with pytest.raises(NotVerified, match="another disc than the declared one"):
+        bench.build(wanted)
+    (bench.bin / "xorriso").write_text("#!/bin/sh\necho no room >&2; exit 5\n", "utf-8")
+    with pytest.raises(NotVerified, match="could not be given the answers") as caught:
+        bench.build(replace(wanted, checksum=f"sha256:{digest_of(wanted.source)}"))
+    assert caught.value.why == "no room"
+    assert bench.commands() == []
 
 
 def test_an_image_of_the_other_architecture_is_refused(bench: Bench) -> None:
