@@ -10,7 +10,7 @@ from ocifree_pipeline.sandbox.proxmox import tasks
 from ocifree_pipeline.sandbox.proxmox.errors import died
 from ocifree_pipeline.sandbox.proxmox.methods import Call, method, root_only
 from ocifree_pipeline.sandbox.proxmox.nodes import Node
-from ocifree_pipeline.sandbox.proxmox.schema import flag, one_of, text, whole
+from ocifree_pipeline.sandbox.proxmox.schema import flag, number, one_of, text, whole
 from ocifree_pipeline.sandbox.proxmox.tasks import work
 
 
@@ -80,7 +80,7 @@ SETTINGS = {
     "application": one_of("rbd", "cephfs", "rgw"),
     "crush_rule": text(),
     "target_size": text(),
-    "target_size_ratio": text(),
+    "target_size_ratio": number(0),
 }
 
 

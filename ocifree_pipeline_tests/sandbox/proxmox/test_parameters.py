@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocifree_pipeline.sandbox.proxmox import methods, schema
+from ocifree_pipeline.sandbox.proxmox.access import Caller
 from ocifree_pipeline.sandbox.proxmox.console import AS_ROOT
 from ocifree_pipeline.sandbox.proxmox.errors import ApiError
 from ocifree_pipeline.sandbox.proxmox.methods import Method
@@ -77,7 +78,7 @@ def test_whoever_may_nothing_gets_nothing_that_is_not_for_everybody(rig: Rig, on
     rig.node().store["users"].setdefault("nobody@pve", {"enable": 1})
     rig.node().store["users"].setdefault("a@pve", {"enable": 1})
     with pytest.raises(ApiError) as caught:
-        methods.invoke(rig.node(), methods.Caller("nobody@pve"), one.verb, path_of(one), needed)
+        methods.invoke(rig.node(), Caller("nobody@pve"), one.verb, path_of(one), needed)
     assert caught.value.status == 403, (one.name, caught.value)
 
 
@@ -125,3 +126,28 @@ def test_pvesh_and_the_table_agree(tmp_path: Path) -> None:
     assert "No 'get' handler defined" in rig.run("pve1", "pvesh get /nothing").err
     assert "400 Parameter verification failed." in rig.run("pve1", "pvesh create /cluster/config").err
     assert "clustername: property is missing" in rig.run("pve1", "pvesh create /cluster/config").err
+
+
+# against the real API ------------------------------------------------------------------------------------------------
+
+NEWER = {("PUT", "/access/users/{}/token/{}"): {"regenerate"}}
+"""What 9.2 has and the list of names, which is of 9.1, has not."""
+
+
+def real_names() -> dict[tuple[str, str], list[str]]:
+    lines = (Path(__file__).parent / "api_names.txt").read_text().splitlines()
+    rows = [line.split() for line in lines if not line.startswith("#")]
+    return {(verb, path): names for verb, path, *names in rows}
+
+
+def test_every_method_exists_with_these_parameters_in_the_real_api() -> None:
+    """Our own calls go through this table, which refuses what is not in it; so this is about them too."""
+    real = real_names()
+    for one in METHODS:
+        key = one.verb, re.sub(r"\{\w+\}", "{}", one.path)
+        inside = set(re.findall(r"\{(\w+)\}", one.path))
+        played = set(one.parameters) - inside
+        assert played <= {name.rstrip("!") for name in real[key]} | NEWER.get(key, set()), one.name
+        required = {name for name in played if one.parameters[name].required}
+        assert required == {name.rstrip("!") for name in real[key] if name.endswith("!")}, one.name
+    assert len(real) == len(METHODS)

@@ -342,6 +342,10 @@ def _domains(_call: Call) -> Any:
     return [{"realm": "pam", "type": "pam"}, {"realm": "pve", "type": "pve"}]
 
 
-@method("POST", "/access/domains", {"realm": form("pve-realm", required=True), "type": one_of("ad", "ldap", "openid")})
+@method(
+    "POST",
+    "/access/domains",
+    {"realm": form("pve-realm", required=True), "type": one_of("ad", "ldap", "openid", required=True)},
+)
 def _add_domain(_call: Call) -> Any:
     raise ApiError(501, "realms are not played by the Proxmox of this sandbox")

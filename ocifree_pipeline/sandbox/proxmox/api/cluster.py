@@ -7,7 +7,7 @@ from ocifree_pipeline.sandbox.proxmox import guests, nodes, quorum, sizes, tasks
 from ocifree_pipeline.sandbox.proxmox.errors import wrong
 from ocifree_pipeline.sandbox.proxmox.methods import Call, everybody, method, needs
 from ocifree_pipeline.sandbox.proxmox.nodes import RELEASE, REPOID, Node
-from ocifree_pipeline.sandbox.proxmox.schema import form, one_of, text
+from ocifree_pipeline.sandbox.proxmox.schema import form, one_of, text, whole
 
 
 @method("GET", "/version", may=everybody)
@@ -159,7 +159,8 @@ def _options(call: Call) -> Any:
 @method(
     "PUT",
     "/cluster/options",
-    {name: text() for name in ("migration", "description", "keyboard", "mac_prefix", "max_workers", "delete", "ha")},
+    {name: text() for name in ("migration", "description", "keyboard", "mac_prefix", "delete", "ha")}
+    | {"max_workers": whole(1)},
     may=needs("/", "Sys.Modify"),
     writes=True,
 )

@@ -14,8 +14,6 @@ RESOURCE: dict[str, Parameter] = {
     "max_restart": whole(0),
     "comment": text(longest=4096),
     "failback": flag(),
-    "delete": text(many=True),
-    "digest": form("digest"),
 }
 RULE: dict[str, Parameter] = {
     "type": one_of("node-affinity", "resource-affinity", required=True),
@@ -25,9 +23,8 @@ RULE: dict[str, Parameter] = {
     "strict": flag(),
     "disable": flag(),
     "comment": text(longest=4096),
-    "delete": text(many=True),
-    "digest": form("digest"),
 }
+CHANGE: dict[str, Parameter] = {"delete": text(many=True), "digest": form("digest")}
 SID = text(required=True, pattern=r"(vm:|ct:)?\d+")
 MIGRATED = "cannot use ha groups: ha groups have been migrated to rules"
 
@@ -54,7 +51,7 @@ def _add(call: Call) -> Any:
         raise died(f"resource ID '{sid}' already defined")
     if sid.partition(":")[2] not in call.store["guests"]:
         raise died(f"guest '{sid}' does not exist")
-    fields = {name: call[name] for name in RESOURCE if name in call.values and name not in {"delete", "digest"}}
+    fields = {name: call[name] for name in RESOURCE if name in call.values}
     call.store["ha"]["resources"][sid] = {"state": "started", "max_relocate": 1, "max_restart": 1} | fields
 
 
@@ -70,12 +67,12 @@ def _known(call: Call) -> dict[str, Any]:
     return found
 
 
-@method("PUT", "/cluster/ha/resources/{sid}", RESOURCE, may=MAY, writes=True)
+@method("PUT", "/cluster/ha/resources/{sid}", RESOURCE | CHANGE, may=MAY, writes=True)
 def _change(call: Call) -> Any:
     one = _known(call)
     for name in call.get("delete", []):
         one.pop(name, None)
-    one.update({name: call[name] for name in RESOURCE if name in call.values and name not in {"delete", "digest"}})
+    one.update({name: call[name] for name in RESOURCE if name in call.values})
 
 
 @method("DELETE", "/cluster/ha/resources/{sid}", {"purge": flag()}, may=MAY, writes=True)
@@ -90,11 +87,17 @@ def _rules(call: Call) -> Any:
 
 
 def _fields(call: Call) -> dict[str, Any]:
-    found = {name: call[name] for name in RULE if name in call.values and name not in {"delete", "digest"}}
+    found = {name: call[name] for name in RULE if name in call.values}
     return {name: ",".join(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
-@method("POST", "/cluster/ha/rules", RULE | {"rule": form("pve-configid", required=True)}, may=MAY, writes=True)
+@method(
+    "POST",
+    "/cluster/ha/rules",
+    RULE | {"rule": form("pve-configid", required=True), "resources": text(many=True, required=True)},
+    may=MAY,
+    writes=True,
+)
 def _add_rule(call: Call) -> Any:
     rules = call.store["ha"]["rules"]
     if call["rule"] in rules:
@@ -109,7 +112,7 @@ def _add_rule(call: Call) -> Any:
     rules[call["rule"]] = _fields(call)
 
 
-@method("PUT", "/cluster/ha/rules/{rule}", RULE, may=MAY, writes=True)
+@method("PUT", "/cluster/ha/rules/{rule}", RULE | CHANGE, may=MAY, writes=True)
 def _change_rule(call: Call) -> Any:
     rules = call.store["ha"]["rules"]
     if call["rule"] not in rules:

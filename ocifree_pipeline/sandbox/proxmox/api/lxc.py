@@ -10,7 +10,7 @@ from ocifree_pipeline.sandbox.proxmox.errors import ApiError, died, wrong
 from ocifree_pipeline.sandbox.proxmox.guests import Guest
 from ocifree_pipeline.sandbox.proxmox.methods import Call, everybody, method, needs
 from ocifree_pipeline.sandbox.proxmox.nodes import Node
-from ocifree_pipeline.sandbox.proxmox.schema import Parameter, flag, form, joined, property_string, text, whole
+from ocifree_pipeline.sandbox.proxmox.schema import Parameter, flag, form, joined, number, property_string, text, whole
 from ocifree_pipeline.sandbox.proxmox.tasks import Task, TaskError, work
 
 CREATE: dict[str, Parameter] = containers.CONFIG | {
@@ -24,7 +24,7 @@ CREATE: dict[str, Parameter] = containers.CONFIG | {
     "unique": flag(),
     "restore": flag(),
     "ignore-unpack-errors": flag(),
-    "bwlimit": whole(0),
+    "bwlimit": number(0),
     "pool": text(),
 }
 SEE = needs("/vms/{vmid}", "VM.Audit")
@@ -205,10 +205,15 @@ def stop_now(guest: Guest) -> None:
     guest.record.update(status="stopped", since=0)
 
 
-def _ends(kind: str, path: str) -> None:
-    parameters = {"skiplock": flag(), "timeout": whole(0), "forceStop": flag(), "overrule-shutdown": flag()}
+ENDS: dict[str, dict[str, Parameter]] = {
+    "stop": {"skiplock": flag(), "overrule-shutdown": flag()},
+    "shutdown": {"timeout": whole(0), "forceStop": flag()},
+    "reboot": {"timeout": whole(0)},
+}
 
-    @method("POST", f"/nodes/{{node}}/lxc/{{vmid}}/status/{path}", parameters, may=POWER)
+
+def _ends(kind: str, path: str) -> None:
+    @method("POST", f"/nodes/{{node}}/lxc/{{vmid}}/status/{path}", ENDS[path], may=POWER)
     def _ask(call: Call) -> Any:
         record = guests.find(call.node, call["vmid"], "lxc")
         if record["status"] != "running":
@@ -253,7 +258,7 @@ def _interfaces(call: Call) -> Any:
         "online": flag(),
         "restart": flag(),
         "timeout": whole(),
-        "bwlimit": whole(0),
+        "bwlimit": number(0),
     },
     may=needs("/vms/{vmid}", "VM.Migrate"),
     writes=True,

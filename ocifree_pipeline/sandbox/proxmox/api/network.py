@@ -96,7 +96,7 @@ def _row(call: Call) -> dict[str, Any]:
 @method(
     "POST",
     "/nodes/{node}/network",
-    FIELDS | {"iface": form("pve-iface", required=True)},
+    {name: one for name, one in FIELDS.items() if name != "delete"} | {"iface": form("pve-iface", required=True)},
     may=needs("/nodes/{node}", "Sys.Modify"),
 )
 def _create(call: Call) -> Any:
@@ -132,7 +132,7 @@ def _revert(call: Call) -> Any:
 @method(
     "PUT",
     "/nodes/{node}/network",
-    {"regenerate-frr": flag(), "skip_frr": flag()},
+    {"regenerate-frr": flag()},
     may=needs("/nodes/{node}", "Sys.Modify"),
 )
 def _apply(call: Call) -> Any:

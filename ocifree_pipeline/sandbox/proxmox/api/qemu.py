@@ -27,7 +27,6 @@ CHANGE: dict[str, Parameter] = qemu.CONFIG | {
     "digest": form("digest"),
     "force": flag(),
     "skiplock": flag(),
-    "background_delay": whole(1, 30),
 }
 MAKING_SECONDS = 6.0
 SEE = needs("/vms/{vmid}", "VM.Audit")
@@ -210,7 +209,13 @@ def _change(call: Call) -> Any:
     change(call)
 
 
-@method("POST", "/nodes/{node}/qemu/{vmid}/config", CHANGE, may=everybody, writes=True)
+@method(
+    "POST",
+    "/nodes/{node}/qemu/{vmid}/config",
+    CHANGE | {"background_delay": whole(1, 30)},
+    may=everybody,
+    writes=True,
+)
 def _change_slowly(call: Call) -> Any:
     change(call)
     return tasks.start(call.node, "qmconfig", call["vmid"], call.caller.name)

@@ -33,7 +33,7 @@ SHUTDOWN: dict[str, Parameter] = {"skiplock": flag(), "timeout": whole(0), "forc
 MIGRATION_SECONDS = 12.0
 
 
-@method("GET", "/nodes/{node}/qemu/{vmid}/status/current", {"full": flag()}, may=SEE)
+@method("GET", "/nodes/{node}/qemu/{vmid}/status/current", may=SEE)
 def _current(call: Call) -> Any:
     vmid = call["vmid"]
     record = guests.find(call.node, vmid)

@@ -20,8 +20,6 @@ ZONE: dict[str, Parameter] = {
     "dhcp": one_of("dnsmasq"),
     "bridge": text(),
     "dns": text(),
-    "delete": text(many=True),
-    "digest": form("digest"),
 }
 VNET: dict[str, Parameter] = {
     "zone": form("pve-sdn-id"),
@@ -29,17 +27,14 @@ VNET: dict[str, Parameter] = {
     "alias": text(longest=256),
     "vlanaware": flag(),
     "isolate-ports": flag(),
-    "delete": text(many=True),
-    "digest": form("digest"),
 }
 SUBNET: dict[str, Parameter] = {
     "gateway": form("ip"),
     "snat": flag(),
     "dhcp-range": text(many=True),
     "dnszoneprefix": text(),
-    "delete": text(many=True),
-    "digest": form("digest"),
 }
+CHANGE: dict[str, Parameter] = {"delete": text(many=True), "digest": form("digest")}
 SHOW = {"running": flag(), "pending": flag()}
 MAY = needs("/sdn", "SDN.Allocate")
 SEE = needs("/sdn", "SDN.Audit", "SDN.Allocate", some=True)
@@ -72,7 +67,7 @@ def _rows(call: Call, kind: str, name: str) -> list[dict[str, Any]]:
 
 
 def _fields(call: Call, names: dict[str, Parameter]) -> dict[str, Any]:
-    found = {name: call[name] for name in names if name in call.values and name not in {"delete", "digest"}}
+    found = {name: call[name] for name in names if name in call.values}
     return {name: ",".join(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
@@ -117,7 +112,7 @@ def _zone(call: Call) -> Any:
     return {"zone": call["zone"]} | _one(call, "zones", call["zone"])[1]
 
 
-@method("PUT", "/cluster/sdn/zones/{zone}", ZONE, may=MAY, writes=True)
+@method("PUT", "/cluster/sdn/zones/{zone}", ZONE | CHANGE, may=MAY, writes=True)
 def _change_zone(call: Call) -> Any:
     _change(call, "zones", call["zone"], ZONE)
 
@@ -170,7 +165,7 @@ def _vnet(call: Call) -> Any:
     return {"vnet": call["vnet"]} | _one(call, "vnets", call["vnet"])[1]
 
 
-@method("PUT", "/cluster/sdn/vnets/{vnet}", VNET, may=MAY, writes=True)
+@method("PUT", "/cluster/sdn/vnets/{vnet}", VNET | CHANGE, may=MAY, writes=True)
 def _change_vnet(call: Call) -> Any:
     _change(call, "vnets", call["vnet"], VNET)
 
