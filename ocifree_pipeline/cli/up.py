@@ -16,9 +16,10 @@ import typer
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
-from ocifree_pipeline.cli.output import refuse, say
+from ocifree_pipeline.cli.output import fail, refuse, say
 from ocifree_pipeline.cli.plan import show_plan
 from ocifree_pipeline.cli.selection import dagster_selection, what_is_wrong
+from ocifree_pipeline.systems.durable import lacks_room
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -65,7 +66,10 @@ def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:
     from ocifree_pipeline.cli.watch import tell
 
     where = ensure_home()
+    if (full := lacks_room(where)) is not None:
+        raise fail(full, as_json=as_json)
     import dagster as dg
+    from sqlalchemy.exc import OperationalError
 
     log = where / log_name
     command = [sys.executable, "-m", "dagster", *words, "-m", "ocifree_pipeline.definitions"]
@@ -79,11 +83,17 @@ def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:
             run_id = _run_of(instance, child)
             if run_id is None:
                 raise _did_not_start(log, as_json)
-            code = tell(instance, run_id, as_json)
+            code = tell(instance, run_id, as_json, lives=lambda: child.poll() is None)
             child.wait()
+        except OperationalError:
+            if (full := lacks_room(where)) is not None:
+                raise fail(full, as_json=as_json) from None
+            raise
         except KeyboardInterrupt:
             say("\nLeft alone; it goes on without this terminal. `ocifree watch` shows it again.")
             return Exit.INTERRUPTED
+    if code is Exit.FAILED and not as_json and (full := lacks_room(where)) is not None:
+        fail(full)
     return code
 
 

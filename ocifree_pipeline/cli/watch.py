@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -45,18 +46,18 @@ def _find(instance: dg.DagsterInstance, beginning: str | None, as_json: bool) ->
     raise refuse(what, "`ocifree up` starts one", Exit.NOT_READY, as_json=as_json)
 
 
-def tell(instance: dg.DagsterInstance, run_id: str, as_json: bool) -> Exit:
-    """Print the run until it ends; the exit code says how it ended."""
+def tell(instance: dg.DagsterInstance, run_id: str, as_json: bool, lives: Callable[[], bool] = lambda: True) -> Exit:
+    """Print the run until it ends, or its process no longer `lives`; the exit code says how it ended."""
     import dagster as dg
 
     from ocifree_pipeline.cli.progress import Progress, drawn
-    from ocifree_pipeline.record.happenings import happenings
+    from ocifree_pipeline.record.happenings import FINISHED, happenings
 
     seen: list[Happening] = []
     live = on_terminal() and not as_json
     progress = Progress()
     with drawn(progress) if live else nullcontext():
-        for happening in happenings(instance, run_id, talk=live):
+        for happening in happenings(instance, run_id, talk=live, lives=lives):
             progress.note(happening)
             if live and "/" in happening.subject and happening.kind in {"started", "said"}:
                 continue  # shown while it lasts; the work of a job is told line by line
@@ -69,6 +70,8 @@ def tell(instance: dg.DagsterInstance, run_id: str, as_json: bool) -> Exit:
         say_json({"run": run_id, "status": status, "events": [happening.as_dict() for happening in seen]})
     else:
         _last_word(seen, run_id, status)
+        if ended and ended.status not in FINISHED:
+            say("  Its process ended without a word. `ocifree reconcile` releases it; then the same command again.")
     return Exit.OK if status == dg.DagsterRunStatus.SUCCESS.value else _failed_exit(seen)
 
 

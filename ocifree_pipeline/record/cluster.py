@@ -14,14 +14,15 @@ from pydantic import SecretStr
 from ocifree_pipeline.deployment.errors import AuthFailed, Refused, Transient
 from ocifree_pipeline.deployment.plan import Topology
 from ocifree_pipeline.record.definition import Step
-from ocifree_pipeline.record.machines import InstanceFacts, key_of
+from ocifree_pipeline.record.machines import InstanceFacts, host_name, key_of
 from ocifree_pipeline.record.outcome import Facts
 from ocifree_pipeline.record.talos import MachineConfigFacts, config_key, guest_address, kept_bundle, now
-from ocifree_pipeline.record.ways import way_to
-from ocifree_pipeline.systems.durable import make_durable
+from ocifree_pipeline.record.ways import way_over, way_to
+from ocifree_pipeline.systems.durable import replace_private
 from ocifree_pipeline.systems.talos.nodes import Role
 
 if TYPE_CHECKING:
+    from ocifree_pipeline.systems.ssh.dialer import Dialer
     from ocifree_pipeline.systems.talos.client import Talos
     from ocifree_pipeline.systems.talos.cluster import Nodes, Place
     from ocifree_pipeline.systems.talos.trust import Trust
@@ -146,36 +147,65 @@ def kept_configuration(step: Step, number: int) -> SecretStr:
 
 
 def send_in_maintenance(step: Step, place: Place) -> bool:
-    """Configure a node that came up without a configuration, if its console vouches for it; whether it was so.
+    """Configure a node that came up without a configuration, if something vouches for it; whether it was so.
 
-    Anybody may configure such a node, and anybody may pretend to be one. So only the key is trusted whose fingerprint
-    the node printed on its console, which Oracle shows to the owner alone.
+    Anybody may configure such a node, and anybody may pretend to be one. So only one key is spoken with: the one whose
+    fingerprint the instance printed on its console, which Oracle shows to the owner alone, or the one that our guest
+    shows within the node that it runs on.
     """
     from ocifree_pipeline.systems.talos.client import talos
-    from ocifree_pipeline.systems.talos.trust import fingerprint_on, with_fingerprint
+    from ocifree_pipeline.systems.talos.trust import with_fingerprint
 
-    shown = fingerprint_on(_console(step, place))
-    if shown is None:
+    vouched = _vouched(step, place)
+    if vouched is None:
         return False
-    step.say(f"{place.hostname} is in maintenance mode: send it its configuration")
-    dialer, host = way_to(step, place.number)
-    trust = with_fingerprint(shown)
-    with talos(dialer, host, trust, server_name=place.address, node=place.hostname) as opened:
+    dialer, host, shown = vouched
+    with talos(dialer, host, with_fingerprint(shown), server_name=place.address, node=place.hostname) as opened:
+        if opened.version().configured:
+            return False
+        step.say(f"{place.hostname} is in maintenance mode with the key {shown}: send it its configuration")
         opened.apply(kept_configuration(step, place.number))
     return True
 
 
+def _vouched(step: Step, place: Place) -> tuple[Dialer, str, str] | None:
+    """The way to the node, its address there, and the fingerprint of its key."""
+    from ocifree_pipeline.systems.talos.trust import fingerprint_on
+
+    if step.blueprint.plan.topology != "talos-native":
+        return _vouched_by_its_host(step, place)
+    shown = fingerprint_on(_console(step, place))
+    return None if shown is None else (*way_to(step, place.number), shown)
+
+
+def _vouched_by_its_host(step: Step, place: Place) -> tuple[Dialer, str, str] | None:
+    """Nothing lies between a guest and the node that it runs on now, and that node's own key is known."""
+    from ocifree_pipeline.record.proxmox import api_of
+    from ocifree_pipeline.systems.proxmox.guests import find
+    from ocifree_pipeline.systems.ssh.forward import forwarded
+    from ocifree_pipeline.systems.talos.client import PORT
+    from ocifree_pipeline.systems.talos.trust import fingerprint_at
+
+    blueprint = step.blueprint
+    with api_of(step) as api:
+        guest = find(api, place.hostname, blueprint.declaration.name)
+    hosts = {host_name(blueprint, one.name): one for one in blueprint.plan.ampere}
+    if guest is None or not guest.running or guest.node not in hosts:
+        return None
+    dialer, host = way_over(step, hosts[guest.node], place.number)
+    with forwarded(dialer, host, PORT) as near:
+        return dialer, host, fingerprint_at(near)
+
+
 def _console(step: Step, place: Place) -> str:
-    """What Oracle shows of an instance. The consoles of guests are not read."""
+    """What Oracle shows of an instance."""
     from ocifree_pipeline.record.foundation import NetworkFacts
     from ocifree_pipeline.systems.oci.console_history import console_text
     from ocifree_pipeline.systems.oci.foundation.kinds import Scope
     from ocifree_pipeline.systems.oci.session import session_for
 
-    plan, declaration = step.blueprint.plan, step.blueprint.declaration
-    if plan.topology != "talos-native":
-        return ""
-    machine = plan.ampere[place.number - 1]
+    declaration = step.blueprint.declaration
+    machine = step.blueprint.plan.ampere[place.number - 1]
     instance = step.facts(key_of(machine), InstanceFacts).ocid
     scope = Scope(session_for(declaration.site), declaration.name, step.facts("oci/network", NetworkFacts).compartment)
     return console_text(scope, instance, machine.name)
@@ -218,15 +248,7 @@ def write_private(file: Path, text: SecretStr) -> bool:
     if file.is_file() and file.stat().st_mode & 0o077 == 0 and file.read_bytes() == content:
         return False
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    half = file.with_name(file.name + ".new")
-    half.unlink(missing_ok=True)
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(content)
-        target.flush()
-        os.fsync(target.fileno())
-    half.replace(file)
-    make_durable(file.parent)
+    replace_private(file, content)
     return True
 
 

@@ -35,14 +35,23 @@ class Happening:
 
 
 def happenings(
-    instance: dg.DagsterInstance, run_id: str, *, pause: Callable[[float], None] = time.sleep, talk: bool = False
+    instance: dg.DagsterInstance,
+    run_id: str,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+    talk: bool = False,
+    lives: Callable[[], bool] = lambda: True,
 ) -> Iterator[Happening]:
-    """Everything that happened and happens in the run, until it has ended; with `talk` also what assets say."""
+    """Everything that happened and happens in the run, until it has ended; with `talk` also what assets say.
+
+    A run whose process no longer `lives` may not have been able to say that it ended.
+    """
     cursor: str | None = None
     names: dict[str, str] = {}
     while True:
+        alone = not lives()
         run = instance.get_run_by_id(run_id)
-        ended = run is None or run.status in FINISHED
+        ended = alone or run is None or run.status in FINISHED
         while True:
             connection = instance.get_records_for_run(run_id, cursor=cursor, limit=500, ascending=True)
             cursor = connection.cursor

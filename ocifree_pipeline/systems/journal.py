@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ocifree_pipeline.deployment.errors import Refused
-from ocifree_pipeline.systems.durable import make_durable
+from ocifree_pipeline.systems.durable import make_durable, no_room, saying_when_full
 
 Scalar = str | int | float | bool | None
 
@@ -132,11 +132,12 @@ class Journal:
 
     def _append(self, handle: int, entry: dict[str, Any]) -> None:
         line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
-        written = os.write(handle, line)
-        if written != len(line):
-            os.ftruncate(handle, self._read_to)
-            raise OSError(f"{self.file}: only {written} of {len(line)} bytes were written; is the disk full?")
-        os.fsync(handle)
+        with saying_when_full(self.file):
+            written = os.write(handle, line)
+            if written != len(line):
+                os.ftruncate(handle, self._read_to)
+                raise no_room(self.file, f"only {written} of {len(line)} bytes were taken")
+            os.fsync(handle)
         self._read_to += len(line)
         self._note(entry)
 

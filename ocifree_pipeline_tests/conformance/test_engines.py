@@ -1,7 +1,6 @@
 """The contract of the two engines: the same spec into two fresh tenancies makes the same of both.
 
-It needs OpenTofu and its provider oracle/oci, found without a network: a `filesystem_mirror` in the file that
-TF_CLI_CONFIG_FILE names, or a filled TF_PLUGIN_CACHE_DIR with a mirror.
+It needs OpenTofu and its provider oracle/oci on this machine (`make tools`).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ocifree_pipeline.deployment.allowances import Resource
 from ocifree_pipeline.deployment.blueprint import blueprint_of
 from ocifree_pipeline.deployment.convergence import CannotChange, Found
 from ocifree_pipeline.deployment.declaration import Declaration
-from ocifree_pipeline.deployment.errors import OcifreeError, PreconditionMissing, Transient
+from ocifree_pipeline.deployment.errors import OcifreeError, Transient
 from ocifree_pipeline.deployment.examples import example
 from ocifree_pipeline.deployment.foundation import PARTS, DnsRecord, DnsZone, FoundationSpec, Part, foundation_of
 from ocifree_pipeline.deployment.loading import parse
@@ -31,8 +30,9 @@ from ocifree_pipeline.systems.foundation import Foundation
 from ocifree_pipeline.systems.oci.foundation.engine import Engine
 from ocifree_pipeline.systems.oci.foundation.native import NativeFoundation
 from ocifree_pipeline.systems.opentofu.foundation import OpenTofuFoundation, opentofu_foundation
-from ocifree_pipeline.systems.opentofu.program import Program, find_program, run
+from ocifree_pipeline.systems.opentofu.program import Program, run
 from ocifree_pipeline.systems.opentofu.workspace import module_folder
+from ocifree_pipeline_tests.real.opentofu import finding, opentofu
 from ocifree_pipeline_tests.sandbox.harness import running
 from ocifree_pipeline_tests.systems.oci.tenancy import Tenancy
 
@@ -40,27 +40,12 @@ pytestmark = [pytest.mark.real("OpenTofu + oracle/oci"), pytest.mark.timeout(120
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """OpenTofu with a provider that it can install without asking anybody; skipped with the reason if there is none."""
-    try:
-        found = find_program()
-    except PreconditionMissing as error:
-        pytest.skip(error.what)
-    folder = tmp_path_factory.mktemp("probe")
-    shutil.copyfile(module_folder() / "versions.tf", folder / "versions.tf")
-    (folder / "variables.tf").write_text('variable "spec" {}\nvariable "config_file_profile" {}\n', "utf-8")
-    nowhere = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY"), "http://127.0.0.1:9")
-    said: list[str] = []
-    ended = run(
-        [found.path, "init", "-input=false", "-no-color"],
-        folder=folder,
-        environ={**os.environ, **nowhere, "CHECKPOINT_DISABLE": "1"},
-        hear=said.append,
-        quiet_seconds=120,
-    )
-    if ended.code != 0:
-        pytest.skip(f"OpenTofu is here, its provider oracle/oci is not: {' '.join(ended.last_words)[:300]}")
-    return found
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """OpenTofu with its provider; skipped with the reason if there is none."""
+    found = opentofu()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_CLI_CONFIG_FILE", str(finding("oracle/oci", tmp_path_factory.mktemp("provider"))))
+        yield found
 
 
 @dataclass

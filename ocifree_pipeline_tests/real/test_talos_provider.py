@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,11 +13,9 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from ocifree_pipeline.deployment.errors import PreconditionMissing
 from ocifree_pipeline.systems.kube.api import api_at
 from ocifree_pipeline.systems.kube.kubeconfig import credentials_of
-from ocifree_pipeline.systems.opentofu.program import find_program
-from ocifree_pipeline_tests.real.test_proxmox_provider import Site, mirrors
+from ocifree_pipeline_tests.real.opentofu import Site, site_of
 from ocifree_pipeline_tests.sandbox.talos.lab import KUBERNETES, Lab, Machine, lab
 from ocifree_pipeline_tests.sandbox.talos_nodes import INSTALLER, NAME
 
@@ -35,26 +31,7 @@ def here(tmp_path: Path) -> Iterator[Lab]:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    try:
-        program = find_program().path
-    except PreconditionMissing as error:
-        pytest.skip(error.what)
-    mirror = next((one for one in mirrors() if (one / "registry.opentofu.org" / "siderolabs" / "talos").is_dir()), None)
-    if mirror is None:
-        pytest.skip("the provider siderolabs/talos is not here (`make tools TOOL=terraform-provider-talos` builds it)")
-    folder = tmp_path / "module"
-    shutil.copytree(MODULE, folder)
-    configured = tmp_path / "tofurc"
-    configured.write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n')
-    environ = {
-        "HOME": str(tmp_path),
-        "PATH": os.environ["PATH"],
-        "CHECKPOINT_DISABLE": "1",
-        "TF_CLI_CONFIG_FILE": str(configured),
-    }
-    found = Site(folder, environ, program)
-    found.tofu("init", "-input=false")
-    return found
+    return site_of(MODULE, "siderolabs/talos", tmp_path)
 
 
 @contextmanager

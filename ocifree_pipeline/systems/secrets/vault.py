@@ -17,8 +17,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing, Refused
-
-PRIVATE = 0o600
+from ocifree_pipeline.systems.durable import replace_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +86,9 @@ class Vault:
 
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.identity.exists():
-            _write_private(self.identity, (str(pyrage.x25519.Identity.generate()) + "\n").encode())
+            replace_private(self.identity, (str(pyrage.x25519.Identity.generate()) + "\n").encode())
         sealed = pyrage.encrypt(json.dumps(dict(secrets), sort_keys=True).encode(), [self._key().to_public()])
-        _write_private(self.file, sealed)
+        replace_private(self.file, sealed)
 
     def _key(self) -> pyrage.x25519.Identity:  # type: ignore[name-defined]  # noqa: F821
         import pyrage
@@ -109,13 +108,3 @@ def vault_of(deployment: str, environ: Mapping[str, str] = os.environ) -> Vault:
     folder = Path(environ.get("DAGSTER_HOME") or ".ocifree/dagster").resolve() / "vault"
     identity = environ.get("OCIFREE_AGE_IDENTITY")
     return Vault(folder / f"{deployment}.age", Path(identity) if identity else folder / "identity.txt")
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    half = path.with_name(path.name + ".new")
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE)
-    with os.fdopen(descriptor, "wb") as target:
-        target.write(content)
-        target.flush()
-        os.fsync(target.fileno())
-    half.replace(path)

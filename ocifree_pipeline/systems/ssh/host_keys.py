@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocifree_pipeline.deployment.errors import Refused
+from ocifree_pipeline.systems.durable import replace_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,7 @@ class HostKeys:
         return [HostKey(*parts[:3]) for parts in lines if len(parts) >= 3 and not parts[0].startswith("#")]
 
     def _write(self, keys: Iterable[HostKey]) -> None:
-        half = self.file.with_name(self.file.name + ".new")
-        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-            target.writelines(f"{key.machine} {key.kind} {key.blob}\n" for key in keys)
-            target.flush()
-            os.fsync(target.fileno())
-        half.replace(self.file)
+        replace_private(self.file, "".join(f"{key.machine} {key.kind} {key.blob}\n" for key in keys).encode())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
