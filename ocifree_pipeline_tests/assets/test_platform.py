@@ -389,8 +389,15 @@ def drift_of(lab: Platform, asset: str) -> Any:
     return evaluation
 
 
-@pytest.mark.parametrize("rule", [{"moment": "reset"}, {"moment": "before", "status": 503}, {"moment": "drop"}])
-def test_an_api_that_breaks_off_is_tried_again(lab: Platform, rule: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "rule",
+    [{"moment": "reset"}, {"moment": "before", "status": 503}, {"moment": "drop"}, {"moment": "slow", "delay": 0.6}],
+)
+def test_an_api_that_breaks_off_or_is_slow_is_tried_again(
+    lab: Platform, rule: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rule["moment"] == "slow":
+        monkeypatch.setattr("ocifree_pipeline.systems.kube.api.READ_SECONDS", 0.3)
     lab.here.strike(operation="apply/deployments.apps", times=1, code="ServiceUnavailable", **rule)
     lab.materialize(GATEWAY)
     assert lab.deployment.metadata(GATEWAY)["attempt"] == 2

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ocifree_pipeline.deployment.errors import NotVerified
+from ocifree_pipeline.sandbox.kubernetes import cluster as kubernetes
 from ocifree_pipeline.sandbox.machines import hand
 from ocifree_pipeline.sandbox.proxmox import nodes as pve
 from ocifree_pipeline.sandbox.talos import etcd
@@ -46,6 +47,13 @@ def the_nodes_below(here: Deployment) -> None:
     assert again == {name: count + 1 for name, count in boots.items()}
 
 
+def closed(world: World) -> list[str]:
+    """Nodes of Kubernetes that take no pods."""
+    (name,) = etcd.of_world(world)
+    found = kubernetes.find_existing(world, name).store.all("nodes")
+    return [one["metadata"]["name"] for one in found if one["spec"].get("unschedulable")]
+
+
 def test_node_by_node_and_on_after_a_stop(here: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     here.materialize(*FORMED)
     here.materialize("proxmox/ceph_pool", "talos/secrets", "images/talos_nocloud", *CONFIGS, *VMS)
@@ -60,6 +68,7 @@ def test_node_by_node_and_on_after_a_stop(here: Deployment, monkeypatch: pytest.
     def stopping(all_nodes: Any, place: Any, *words: Any, **more: Any) -> None:
         members = here.sandbox.inside(lambda world: [etcd.Etcd(world, one) for one in etcd.of_world(world)])
         assert all(len(one.players()) == 3 for one in members), "the one before is back"
+        assert here.sandbox.inside(closed) == [place.hostname], "its pods have moved away, and the one before is open"
         if done == NAMES[:1]:
             raise NotVerified("it does not start", why="for a test", fix="look")
         install(all_nodes, place, *words, **more)
@@ -77,6 +86,7 @@ def test_node_by_node_and_on_after_a_stop(here: Deployment, monkeypatch: pytest.
     calls = upgraded(here, "upgrade_talos")
     assert (calls.count("Upgrade"), calls.count("Reboot"), calls.count("PutObject")) == (2, 2, 0)
     assert set(versions(here).values()) == {"v1.14.2"}
+    assert here.sandbox.inside(closed) == []
     here.materialize(CLUSTER)
 
     declare(here, kubernetes_version="1.37.0")
