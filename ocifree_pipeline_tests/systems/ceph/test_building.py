@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import (
@@ -16,6 +18,7 @@ from ocifree_pipeline.deployment.errors import (
     OcifreeError,
     PreconditionMissing,
     Refused,
+    Transient,
 )
 from ocifree_pipeline.sandbox.ceph import devices
 from ocifree_pipeline.sandbox.ceph.site import GIB
@@ -264,3 +267,79 @@ def test_health_that_does_not_come_is_told_in_words(tmp_path: Path) -> None:
         builder(lab, tmp_path).healthy()
     assert "OSDMAP_FLAGS: noout flag(s) set (somebody has set it" in caught.value.why
     assert "of 3 OSDs 3 exist, 2 are up, 3 are in" in caught.value.why
+
+
+# whatever happens meanwhile -------------------------------------------------------------------------------------------
+
+NAMES = ("one", "two", "three")
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["off", "on", "stop", "flag", "cut", "wait", "build"]),
+        st.sampled_from(NAMES),
+        st.sampled_from(["mon", "mgr", "osd"]),
+    ),
+    max_size=8,
+)
+
+
+def happen(lab: Lab, what: str, name: str, kind: str) -> None:
+    node = lab.nodes[name]
+    match what:
+        case "off":
+            lab.switch_off(name)
+        case "on" if not node.is_up:
+            lab.switch_on(name)
+        case "stop":
+            number = next((n for n, osd in lab.shared.get("osds", {}).items() if osd["host"] == name), "0")
+            node.stopped |= {f"ceph-{kind}@{number if kind == 'osd' else name}"}
+        case "flag" if node.is_up:
+            lab.command(name, ("ceph", "osd", "set", "noout"))
+        case "cut":
+            lab.cut.add(frozenset({name, NAMES[NAMES.index(name) - 1]}))
+    lab.pass_time(700 if what == "wait" else 5)
+
+
+def reason(lab: Lab, folder: Path) -> OcifreeError | None:
+    """Why it is not whole."""
+    try:
+        assert build(lab, folder)[2].is_good
+    except OcifreeError as error:
+        return error
+    return None
+
+
+def mend(lab: Lab) -> None:
+    lab.cut.clear()
+    for name, node in lab.nodes.items():
+        node.stopped = frozenset()
+        if not node.is_up:
+            lab.switch_on(name)
+    lab.pass_time(1000)
+    if "noout" in lab.shared.get("flags", ()):
+        lab.good("one", "ceph osd unset noout")
+    lab.pass_time(1000)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=EVENTS)
+def test_it_ends_whole_or_with_a_named_reason(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, str, str]]
+) -> None:
+    lab, folder = Unsteady(), tmp_path_factory.mktemp("random")
+    for what, name, kind in events:
+        happen(lab, what, name, kind)
+        if what == "build" and (error := reason(lab, folder)) is not None:
+            assert all((error.what, error.why, error.fix)), error
+    mend(lab)
+    assert build(lab, folder)[2].is_good
+    assert build(lab, folder)[0] == []
+    assert sorted(osd["host"] for osd in lab.shared["osds"].values()) == sorted(NAMES), "one OSD a node"
+
+
+class Unsteady(Lab):
+    """A node that is off does not answer."""
+
+    def command(self, name: str, words: tuple[str, ...], typed: str = "") -> Result:
+        if not self.nodes[name].is_up:
+            raise Transient(f"{name} does not speak SSH", why="it is off", fix="look again")
+        return super().command(name, words, typed)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import Conflict, NotVerified
 from ocifree_pipeline.systems.ceph import burying, planning
@@ -12,7 +17,10 @@ from ocifree_pipeline.systems.ceph.building import Builder
 from ocifree_pipeline.systems.ceph.burying import Burial, without_monitor
 from ocifree_pipeline.systems.ceph.observing import CONF
 from ocifree_pipeline.systems.journal import Journal
-from ocifree_pipeline_tests.sandbox.ceph_lab import Lab, LabClock, formed
+from ocifree_pipeline.systems.proxmox.node import Node
+from ocifree_pipeline.systems.ssh.dialer import Result
+from ocifree_pipeline_tests.chaos.crash import Killed
+from ocifree_pipeline_tests.sandbox.ceph_lab import Lab, LabClock, changes_something, formed
 
 
 def burial(lab: Lab) -> Burial:
@@ -39,6 +47,43 @@ def test_its_successor_gets_a_monitor_and_an_osd_of_its_own(min_size: int, tmp_p
     assert (judgement.is_good, status.up, len(status.in_quorum)) == (True, 3, 3)
     assert lab.shared["mons"]["two"]["address"] == "10.0.1.77"
     assert builder.plan()[1] == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_it_goes_on_wherever_it_died(moment: str) -> None:
+    ground = formed()
+    ground.replace("two", "10.0.1.77")
+    whole = copy.deepcopy(ground)
+    burial(whole).bury()
+    steps = [line for line in whole.ran if changes_something(line.partition(": ")[2])]
+    assert len(steps) == 4, steps
+    for at, step in enumerate(steps, start=1):
+        lab = copy.deepcopy(ground)
+        with pytest.raises(Killed):
+            Burial("two", dying(lab.node("one"), at, moment), lambda line: None, LabClock(lab)).bury()
+        burial(lab).bury()
+        assert left(lab) == left(whole), f"{moment} {step}"
+        assert burial(lab).bury() == []
+
+
+def left(lab: Lab) -> Any:
+    return lab.shared["mons"], lab.shared["osds"], lab.shared["flags"], lab.etc_pve
+
+
+def dying(node: Node, at: int, moment: str) -> Node:
+    left = [at]
+
+    def run(argv: Sequence[str], timeout: float = 0, given: SecretStr | None = None) -> Result:
+        left[0] -= changes_something(" ".join(argv))
+        strikes = left[0] == 0 and changes_something(" ".join(argv))
+        if strikes and moment == "before":
+            raise Killed(argv[0])
+        answer = node.run(argv, timeout, given)
+        if strikes:
+            raise Killed(argv[0])
+        return answer
+
+    return replace(node, run=run)
 
 
 def test_who_lives_is_not_buried() -> None:
