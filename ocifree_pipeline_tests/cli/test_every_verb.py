@@ -20,40 +20,41 @@ HAND_OVER = {"ui", "ssh", "way"}
 """They become another program."""
 
 IN_AN_EMPTY_FOLDER = {
-    "init": ("", Exit.OK),
-    "init here.yaml": ("", Exit.USAGE),
-    "validate": ("", Exit.OK),
-    "plan": ("", Exit.OK),
-    "graph": ("", Exit.OK),
-    "status": ("", Exit.OK),
-    "env": ("", Exit.OK),
-    "reconcile": ("", Exit.OK),
-    "watch": ("", Exit.NOT_READY),
-    "logs": ("", Exit.NOT_READY),
-    "logs talos/cluster": ("", Exit.NOT_READY),
-    "drift": ("", Exit.NOT_READY),
-    "verify --select machines/bastion": ("", Exit.FAILED),
-    "verify --select group:nothing": ("", Exit.NOT_READY),
-    "doctor": ("", Exit.NOT_READY),
-    "up --yes --select nothing/here": ("", Exit.FAILED),
-    "capacity": ("", Exit.FAILED),
-    "cost": ("", Exit.FAILED),
-    "idle": ("", Exit.FAILED),
-    "kubeconfig": ("", Exit.FAILED),
-    "talosconfig": ("", Exit.FAILED),
-    "console bastion": ("", Exit.FAILED),
-    "console nobody": ("", Exit.USAGE),
-    "upgrade talos": ("lap\n", Exit.FAILED),
-    "destroy --yes lap": ("", Exit.FAILED),
-    "secret set token": ("", Exit.USAGE),
-    "secret list": ("", Exit.OK),
-    "notify test": ("", Exit.NOT_READY),
-    "sandbox status": ("", Exit.NOT_READY),
-    "sandbox down": ("", Exit.OK),
-    "sandbox env": ("", Exit.NOT_READY),
-    "sandbox fault clear": ("", Exit.NOT_READY),
-    "sandbox record clear": ("", Exit.NOT_READY),
-    "sandbox machine list": ("", Exit.NOT_READY),
+    "init": Exit.OK,
+    "init here.yaml": Exit.USAGE,
+    "validate": Exit.OK,
+    "plan": Exit.OK,
+    "graph": Exit.OK,
+    "status": Exit.OK,
+    "env": Exit.OK,
+    "reconcile": Exit.OK,
+    "watch": Exit.NOT_READY,
+    "logs": Exit.NOT_READY,
+    "logs talos/cluster": Exit.NOT_READY,
+    "drift": Exit.NOT_READY,
+    "verify --select machines/bastion": Exit.FAILED,
+    "verify --select group:nothing": Exit.NOT_READY,
+    "doctor": Exit.NOT_READY,
+    "up --yes --select nothing/here": Exit.FAILED,
+    "capacity": Exit.FAILED,
+    "cost": Exit.FAILED,
+    "idle": Exit.FAILED,
+    "kubeconfig": Exit.FAILED,
+    "talosconfig": Exit.FAILED,
+    "console bastion": Exit.FAILED,
+    "console nobody": Exit.USAGE,
+    "upgrade talos --yes lap": Exit.FAILED,
+    "restore --yes lap": Exit.FAILED,
+    "destroy --yes lap": Exit.FAILED,
+    "secret set token": Exit.USAGE,
+    "secret list": Exit.OK,
+    "notify test": Exit.NOT_READY,
+    "sandbox status": Exit.NOT_READY,
+    "sandbox down": Exit.OK,
+    "sandbox env": Exit.NOT_READY,
+    "sandbox fault clear": Exit.NOT_READY,
+    "sandbox record clear": Exit.NOT_READY,
+    "sandbox machine list": Exit.NOT_READY,
 }
 
 
@@ -69,10 +70,9 @@ def here(ocifree: Ocifree, dagster_home: Path, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("words", IN_AN_EMPTY_FOLDER)
 def test_json_and_the_exit_code(words: str, here: Ocifree) -> None:
-    typed, code = IN_AN_EMPTY_FOLDER[words]
-    done = here(*words.split(), "--json", stdin=typed)
+    done = here(*words.split(), "--json", stdin="")
     found = json.loads(done.stdout)
-    assert done.exit_code == code, done.output
+    assert done.exit_code == IN_AN_EMPTY_FOLDER[words], done.output
     if isinstance(found, dict) and "error" in found:
         assert found["what"]
         assert found["fix"]
