@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, hop_to, key_of
 from ocifree_pipeline.record.talos import guest_address
@@ -18,9 +19,15 @@ def way_to(step: Step, number: int) -> tuple[Dialer, str]:
     """
     plan = step.blueprint.plan
     machine = plan.ampere[number - 1]
+    if plan.topology != "talos-native":
+        return way_over(step, machine, number)
+    hop = hop_to(step.blueprint, step.facts(key_of(machine), InstanceFacts))
+    return dialer_for(step, machine.name), hop.host
+
+
+def way_over(step: Step, machine: Machine, number: int) -> tuple[Dialer, str]:
+    """The same to a guest by way of this very machine."""
     facts = step.facts(key_of(machine), InstanceFacts)
     dialer, hop = dialer_for(step, machine.name), hop_to(step.blueprint, facts)
-    if plan.topology == "talos-native":
-        return dialer, hop.host
     address = guest_address(step.blueprint.declaration.network.guests, number).address.ip
     return replace(dialer, jump=replace(hop, through=dialer.jump)), str(address)

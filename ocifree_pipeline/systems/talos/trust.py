@@ -9,14 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import socket
 import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from ocifree_pipeline.deployment.errors import Transient
 from ocifree_pipeline.systems.talos.certificates import Pair, portable_key
 
 HTTP2 = "h2"
+LOOK_SECONDS = 15.0
 _FINGERPRINT = re.compile(r"fingerprint[^\n]*?(?<![A-Za-z0-9+/])([A-Za-z0-9+/]{43}=)")
 
 
@@ -77,6 +80,21 @@ def fingerprint_on(console: str) -> str | None:
     """The one that a node in maintenance mode printed last."""
     found = _FINGERPRINT.findall(console)
     return str(found[-1]) if found else None
+
+
+def fingerprint_at(address: tuple[str, int]) -> str:
+    """Of the key that whoever listens there shows. It proves nothing by itself: the way there has to."""
+    context = _context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(address, timeout=LOOK_SECONDS) as plain,
+            context.wrap_socket(plain) as secure,
+        ):
+            return key_fingerprint(secure.getpeercert(binary_form=True) or b"")
+    except OSError as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Transient("the node shows no certificate", why=why, fix="look again in a minute") from error
 
 
 def key_fingerprint(certificate: bytes) -> str:

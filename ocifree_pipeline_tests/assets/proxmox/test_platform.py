@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from ocifree_pipeline.sandbox.machines import power
+from ocifree_pipeline.sandbox.talos import life
+from ocifree_pipeline.sandbox.talos.node import nodes
+from ocifree_pipeline.sandbox.world import World
 from ocifree_pipeline_tests.assets.conftest import Deployment
 from ocifree_pipeline_tests.assets.proxmox.test_guests import CONFIGS, FORMED, VMS
 from ocifree_pipeline_tests.assets.test_machines import checks
@@ -14,12 +20,28 @@ PLATFORM = ["platform/cilium", "platform/sops_age", "platform/flux", "platform/p
 pytestmark = pytest.mark.long
 
 
+def lose_its_configuration(here: Deployment, name: str) -> None:
+    """As a guest comes up whose cloud-init drive says nothing to Talos."""
+
+    def empty(world: World) -> None:
+        found: Any = next(one for one in nodes(world) if one.hostname == name)
+        life.wipe(found, {"STATE", "EPHEMERAL"})
+        found.computer.record["seed"]["user"] = "#cloud-config\n"
+        power.restart(found.computer)
+
+    here.sandbox.inside(empty)
+    here.sandbox.advance(120)
+
+
 @pytest.mark.timeout(400)
 def test_a_stranger_reads_the_words_of_the_sample(here: Deployment) -> None:
     """Oracle translates to the first node, the node to its guest, and Envoy there finds the pod on any of the three."""
     here.materialize(*FORMED)
     here.materialize("proxmox/ceph_pool", "talos/secrets", "images/talos_nocloud", *CONFIGS, *VMS)
+    lose_its_configuration(here, "lab-talos-2")
     here.materialize(*CLUSTER)
+    sent = [one.operation for one in here.sandbox.recorder if one.mutating].count("ApplyConfiguration")
+    assert sent == 1, "the guest in maintenance mode, by way of the node that it runs on"
     judged = checks(here.materialize(*PLATFORM))
     assert judged.keys() >= {"cilium:cilium_ok", "flux:releases_ready", "gateway:ingress_reachable", "gateway:drift"}
     assert all(judged.values()), judged
