@@ -53,6 +53,8 @@ CONFIG: dict[str, Parameter] = {
     "protection": flag(),
     "numa": flag(),
     "tablet": flag(),
+    "keyboard": text(pattern=r"[a-z]{2}(-[a-z]{2})?"),
+    "cpuunits": whole(1),
     "acpi": flag(),
     "hotplug": text(),
     "rng0": text(),

@@ -173,6 +173,8 @@ def property_string(value: str, default: str = "") -> dict[str, str]:
     """``local:8,size=2G`` and the like; a piece without a name belongs to ``default``. ValueError: it is none."""
     found: dict[str, str] = {}
     for piece in value.split(","):
+        if not piece.strip():
+            continue
         name, equals, content = piece.partition("=")
         if not equals:
             name, content = default, piece
