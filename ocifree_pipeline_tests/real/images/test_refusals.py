@@ -68,7 +68,7 @@ def test_the_answers_are_on_the_installers_disc(disc: Path, tmp_path: Path) -> N
     xorriso, answers, out = program("xorriso"), template_folder() / "installer", tmp_path / "out"
     require_disc(disc)
     made = with_answers(disc, answers, xorriso, tmp_path / "installer.iso")
-    read = [xorriso, "-osirrox", "on", "-indev", made, "-extract", "/", out]
+    read = [xorriso, "-osirrox", "on", "-indev", str(made), "-extract", "/", str(out)]
     subprocess.run(read, capture_output=True, timeout=120, check=True)
     assert (out / "preseed.cfg").read_text() == (answers / "preseed.cfg").read_text()
     assert (out / "boot/grub/grub.cfg").read_text() == (answers / "grub.cfg").read_text()
@@ -120,7 +120,7 @@ def disc(tmp_path: Path) -> Path:
     tree, made = tmp_path / "tree", tmp_path / "netinst.iso"
     (tree / "boot/grub").mkdir(parents=True)
     (tree / "boot/grub/grub.cfg").write_text("menuentry 'Install'\n")
-    command = [program("xorriso"), "-as", "mkisofs", "-r", "-o", made, tree]
+    command = [program("xorriso"), "-as", "mkisofs", "-r", "-o", str(made), str(tree)]
     subprocess.run(command, capture_output=True, timeout=120, check=True)
     return made
 
