@@ -187,6 +187,8 @@ def _qdevice(_who: Who, node: Node, plain: list[str], given: console.Options) ->
     if plain[:1] == ["remove"]:
         if not cluster.get("qdevice"):
             raise died("No QDevice configured!")
+        if away := next((name for name in cluster["nodes"] if name not in _online(node)), None):
+            raise died(f"All nodes must be online! Node {away} is offline, aborting.")
         cluster.update(qdevice=None, version=cluster["version"] + 1)
         yield Result(0, "\nRemoved Qdevice.\n")
         return 0
@@ -198,10 +200,16 @@ def _qdevice(_who: Who, node: Node, plain: list[str], given: console.Options) ->
         raise died(no)
     algorithm = "lms" if len(cluster["nodes"]) % 2 else "ffsplit"
     votes = len(cluster["nodes"]) - 1 if algorithm == "lms" else 1
-    device = {"host": plain[1], "algorithm": algorithm, "votes": votes}
+    ready = [one.machine.key for one in nodes.members(node)]
+    device = {"host": plain[1], "algorithm": algorithm, "votes": votes, "ready": ready}
     cluster.update(qdevice=device, version=cluster["version"] + 1)
     yield Result(0, "INFO: initializing qnetd server\nINFO: copying CA cert and initializing on all nodes\nDone\n")
     return 0
+
+
+def _online(node: Node) -> tuple[str, ...]:
+    standing = quorum.standing(node)
+    return standing.members if standing is not None else ()
 
 
 def _why_no_device(node: Node, address: str) -> str | None:

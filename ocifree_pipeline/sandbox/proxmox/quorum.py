@@ -103,6 +103,9 @@ def all_standings(node: Node) -> dict[str, Standing]:
 
 
 def _reaches(node: Node, device: dict[str, Any]) -> bool:
+    """A node that came in after the device was set up has no certificate for it."""
+    if node.machine.key not in device["ready"]:
+        return False
     machine = reach.at(node.world, str(device["host"]))
     if machine is None or machine.phase != "up" or "corosync-qnetd" not in machine.guest.get("packages", {}):
         return False

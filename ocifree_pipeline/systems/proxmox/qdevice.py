@@ -44,7 +44,15 @@ class ThirdVote:
         for machine, package in ((self.bastion, SERVER), *((node, CLIENT) for node in self.nodes)):
             if _install(machine, package):
                 lines.append(f"install {package} on {machine.name}")
-        if not _standing(self.nodes[0]):
+        standing = [node for node in self.nodes if _standing(node)]
+        if standing and len(standing) < len(self.nodes):
+            # Who came in later, in the place of another, has no certificate for it.
+            new = ", ".join(node.name for node in self.nodes if node not in standing)
+            self.say(f"{new} does not know of the third vote: it is set up anew")
+            standing[0].run(["pvecm", "qdevice", "remove"], SETUP_SECONDS).checked("take the third vote away")
+            lines.append(f"take the third vote away: {new} has to know of it too")
+            standing = []
+        if not standing:
             self.say(f"let {self.bastion.name} vote")
             self._set_up()
             lines.append(f"let {self.bastion.name} be the third vote")
@@ -79,9 +87,9 @@ class ThirdVote:
     def _votes(self) -> None:
         try:
             wait_for(
-                lambda: _standing(self.nodes[0]),
-                lambda found: str(found.get("State", "")).startswith("Connected"),
-                what="the third vote is connected",
+                lambda: [str(_standing(node).get("State", "")) for node in self.nodes],
+                lambda found: all(state.startswith("Connected") for state in found),
+                what="the third vote is connected to every node",
                 timeout=CONNECTED_SECONDS,
                 pause=Pause(1, 10),
                 clock=self.clock,

@@ -53,3 +53,25 @@ def test_a_stranger_reads_the_words_of_the_sample(here: Deployment) -> None:
     here.materialize(*CLUSTER, *PLATFORM)
     assert here.mutations() == calls
     assert {here.metadata(key)["plan"] for key in (*CLUSTER, *PLATFORM)} == {"nothing to do"}
+
+    lose_a_guest(here, "talos/vm_3")
+    before = here.sandbox.recorder.count(mutating=True)
+    here.materialize("talos/vm_3")
+    assert "take lab-talos-3 out of etcd, whose machine is gone" in here.metadata("talos/vm_3")["plan"]
+    assert "take lab-talos-3 out of Kubernetes" in here.metadata("talos/vm_3")["plan"]
+    done = [one.operation for one in list(here.sandbox.recorder) if one.mutating][before:]
+    assert done.count("EtcdRemoveMemberByID") == 1
+    here.materialize(*CLUSTER)
+    assert here.metadata("talos/cluster")["plan"] == "nothing to do", "it has joined by itself"
+    assert set(here.facts("talos/cluster")["members"]) == {f"lab-talos-{number}" for number in (1, 2, 3)}
+
+
+def lose_a_guest(here: Deployment, key: str) -> None:
+    """With its disks, as after a mistake in the UI of Proxmox; then long enough that Kubernetes misses it."""
+    vmid = here.facts(key)["vmid"]
+    with root_of(here, "ampere_3") as node:
+        node.text_of("qm", "stop", str(vmid))
+        here.sandbox.advance(30)
+        node.text_of("qm", "destroy", str(vmid), "--purge")
+    for _ in range(6):
+        here.sandbox.advance(60)

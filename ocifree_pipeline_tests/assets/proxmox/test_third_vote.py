@@ -6,12 +6,18 @@ import pytest
 
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.proxmox import nodes_of
+from ocifree_pipeline.sandbox.proxmox.nodes import stores
+from ocifree_pipeline.sandbox.world import World
 from ocifree_pipeline.systems.proxmox.qdevice import KEYS, LET_IN, ThirdVote
 from ocifree_pipeline.systems.ssh.host_keys import host_keys_of
 from ocifree_pipeline_tests.assets.conftest import Deployment
 from ocifree_pipeline_tests.assets.proxmox.dying import changes
 
 pytestmark = pytest.mark.long
+
+
+def forget_the_last(world: World) -> None:
+    next(iter(stores(world).values()))["cluster"]["qdevice"]["ready"].pop()
 
 
 def test_it_votes_and_nobody_stays_let_in(here: Deployment) -> None:
@@ -28,6 +34,14 @@ def test_it_votes_and_nobody_stays_let_in(here: Deployment) -> None:
         with changes() as done:
             assert vote.ensure() == []
         assert done.done == []
+
+        # A node that took the place of another has joined since.
+        here.sandbox.inside(forget_the_last)
+        assert nodes[2].ask("/cluster/config/qdevice") == {}
+        assert vote.ensure() == [
+            "take the third vote away: lab-ampere-3 has to know of it too", "let lab-bastion be the third vote",
+        ]  # fmt: skip
+        assert nodes[2].ask("/cluster/config/qdevice")["State"] == "Connected"
         bastion.put(LET_IN, "Match all\n")
         assert len(vote.ensure()) == 1, "what a set-up that broke off left behind is taken away"
         assert not bastion.has(LET_IN)

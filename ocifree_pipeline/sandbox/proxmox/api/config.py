@@ -56,7 +56,7 @@ def totem(cluster: dict[str, Any]) -> dict[str, Any]:
 @method("GET", "/cluster/config/qdevice", may=needs("/", "Sys.Audit"))
 def _qdevice(call: Call) -> Any:
     device = (call.node.cluster or {}).get("qdevice")
-    if not device:
+    if not device or call.node.machine.key not in device["ready"]:
         return {}
     standing = quorum.standing(call.node)
     state = "Connected" if standing is not None and standing.device else "Disconnected"
