@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -95,7 +96,9 @@ def version_of(path: str, environ: Mapping[str, str], seconds: float) -> str:
         raise PreconditionMissing(
             f"{path} does not run", why=str(error).splitlines()[0], fix=f"try it by hand: {path} version"
         ) from error
-    return next(iter(done.stdout.splitlines()), "").strip()
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    # Above it may stand a warning, such as of a configuration that is not where it should be.
+    return next((line for line in lines if re.search(r" v\d+\.\d", line)), next(iter(lines), ""))
 
 
 @contextmanager

@@ -203,3 +203,14 @@ def test_doctor_finds_what_is_missing_and_says_how_to_mend_it(tmp_path: Path, da
     assert findings["Oracle credentials"]["state"] == "bad"
     assert "make an API key" in findings["Oracle credentials"]["fix"]
     assert all(row["fix"] for row in findings.values() if row["state"] != "ok")
+
+
+def test_a_run_whose_process_is_gone_is_not_waited_for(dagster_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import dagster as dg
+
+    from ocifree_pipeline.cli.watch import tell
+
+    with dg.DagsterInstance.get() as instance:
+        run = instance.create_run_for_job(dg.GraphDefinition(name="deploy").to_job())
+        assert tell(instance, run.run_id, as_json=False, lives=lambda: False) is Exit.FAILED
+    assert "Its process ended without a word. `ocifree reconcile` releases it" in capsys.readouterr().out

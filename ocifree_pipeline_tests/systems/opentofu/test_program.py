@@ -23,7 +23,12 @@ class Interrupted(BaseException):
 
 @pytest.mark.parametrize(
     ("says", "version"),
-    [("OpenTofu v1.8.0", (1, 8, 0)), ("OpenTofu v1.12.6", (1, 12, 6)), ("OpenTofu v1.13.0-dev", (1, 13, 0))],
+    [
+        ("OpenTofu v1.8.0", (1, 8, 0)),
+        ("OpenTofu v1.12.6", (1, 12, 6)),
+        ("OpenTofu v1.13.0-dev", (1, 13, 0)),
+        ("\nWarning: Unable to open CLI configuration file\n\nOpenTofu v1.12.6\non linux_amd64", (1, 12, 6)),
+    ],
 )
 def test_a_program_that_is_new_enough_is_taken(bench: Bench, says: str, version: tuple[int, int, int]) -> None:
     bench.play(version=says)
