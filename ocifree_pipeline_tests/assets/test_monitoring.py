@@ -429,6 +429,7 @@ def test_the_pipeline_sends_its_own_numbers_and_is_alerted_on(lab: Lab, monkeypa
     assert seconds == [3.5]
     lab.sandbox.advance(120)
     assert "[FIRING:1] CostNotZero ()" in lab.mails()
+    assert "summary: Oracle charged 0.25\n" in str(lab.sandbox.inside(outbox.messages)[0]["text"])
     monkeypatch.setenv("GRAFANA_CLOUD_TOKEN", "glc_wrong")
     assert tick().startswith("not sent: send metrics: Grafana Cloud answered 401")
 

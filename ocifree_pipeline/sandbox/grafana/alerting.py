@@ -22,7 +22,7 @@ from ocifree_pipeline.sandbox.world import World
 
 EXPRESSION = "__expr__"
 IS_NUMBER = re.compile(r"is_number\(\$(\w+)\) \|\| is_nan\(\$\1\) \|\| is_inf\(\$\1\)")
-TEMPLATE = re.compile(r"\{\{\s*\$(labels\.(?P<label>\w+)|values?(\.(?P<ref>\w+))?(\.Value)?)\s*\}\}")
+TEMPLATE = re.compile(r"\{\{\s*\$(labels\.(?P<label>\w+)|values\.(?P<ref>\w+)(\.Value)?|value)\s*\}\}")
 RULE_FIELDS = ("uid", "title", "condition", "data", "for")
 
 
@@ -257,8 +257,18 @@ def _holds(text: str, op: str, value: str) -> bool:
 
 
 def filled(text: str, labels: Mapping[str, str], value: float) -> str:
-    """`{{ $labels.node }}` and `{{ $value }}`; other templates stay as they are."""
-    return TEMPLATE.sub(lambda one: labels.get(one["label"], "") if one["label"] else f"{value:g}", text)
+    """`{{ $labels.node }}`, `{{ $values.query }}` and `{{ $value }}`; other templates stay as they are.
+
+    The last is no number at Grafana but words about how the condition was met.
+    """
+
+    def one(found: re.Match[str]) -> str:
+        if found["label"]:
+            return labels.get(found["label"], "")
+        given = ", ".join(f"{name}={text}" for name, text in sorted(labels.items()))
+        return f"{value:g}" if found["ref"] else f"[ var='query' labels={{{given}}} value={value:g} ]"
+
+    return TEMPLATE.sub(one, text)
 
 
 def rules_state(world: World) -> list[dict[str, Any]]:

@@ -72,7 +72,8 @@ def _rule(alert: Alert, blueprint: Blueprint, folder: str) -> dict[str, Any]:
         "noDataState": "OK",
         "execErrState": "Error",
         "labels": {"severity": alert.severity, "deployment": name},
-        "annotations": alert.annotations(),
+        # What is $value to Prometheus is words about the condition to Grafana; the number has the name of its query.
+        "annotations": {key: text.replace("$value", "$values.query") for key, text in alert.annotations().items()},
         "data": [
             {
                 "refId": "query",

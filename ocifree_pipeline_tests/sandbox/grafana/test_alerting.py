@@ -21,7 +21,7 @@ def rule(expr: str, wait: str = "2m", uid: str = "down", source: str = "grafanac
         "condition": "C",
         "for": wait,
         "labels": {"severity": "critical"},
-        "annotations": {"summary": "{{ $labels.node }} is {{ $value }}"},
+        "annotations": {"summary": "{{ $labels.node }} is {{ $values.A }}: {{ $value }}"},
         "data": [
             {"refId": "A", "datasourceUid": source, "model": {"expr": expr, "instant": True}},
             {
@@ -75,7 +75,7 @@ def test_an_alert_is_pending_fires_names_its_node_and_resolves(alerts: Stack):
     assert [minute(alerts, a=1, b=0) for _ in range(3)] == ["pending", "pending", "firing"]
     (mail,) = alerts.sandbox.inside(outbox.messages)
     assert (mail["subject"], mail["to"]) == ("[FIRING:1] down (b)", ["you@example.org"])
-    assert "summary: b is 0" in mail["text"]
+    assert "summary: b is 0: [ var='query' labels={alertname=down, node=b, severity=critical} value=0 ]" in mail["text"]
     assert minute(alerts, a=1, b=1) == "inactive"
     assert mails(alerts) == ["[FIRING:1] down (b)", "[RESOLVED:1] down (b)"]
 

@@ -14,7 +14,7 @@ RUNBOOK = "docs/monitoring.md"
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """`wait` is how long it has to hold. `{{ $labels.x }}` and `{{ $value }}` are filled in by Grafana."""
+    """`wait` is how long it has to hold. `{{ $labels.x }}` and `{{ $value }}` are written as for Prometheus."""
 
     name: str
     group: str
