@@ -11,6 +11,8 @@ from ocifree_pipeline.deployment.convergence import Ref
 from ocifree_pipeline.deployment.port_rules import rules_between_nodes
 from ocifree_pipeline.deployment.secret_literals import secret_kind
 from ocifree_pipeline.deployment.telemetry import landscape, planned
+from ocifree_pipeline.deployment.telemetry.pipeline import load
+from ocifree_pipeline.deployment.telemetry.relabel import relabelled, rules_of
 from ocifree_pipeline.systems.kube.objects import Object, at, is_of, ordered, ref_of
 from ocifree_pipeline.systems.kube.rendering import manifest_folder, render
 from ocifree_pipeline_tests.deployment.telemetry.watched import TOPOLOGIES, blueprint, rendered, values
@@ -85,6 +87,21 @@ def test_agents_may_read_what_they_ask_for_and_no_more(topology: str) -> None:
     assert paths["kubelet"] == ("https", "/metrics")
     assert paths["cadvisor"] == ("https", "/metrics/cadvisor")
     assert "/proxy/" not in rendered(topology).cluster, "that needs nodes/proxy, with which one can run anything"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "path"),
+    [({}, "/var/log/pods/*u1/main/*.log"), ({"kubernetes_io_config_hash": "c0de"}, "/var/log/pods/*c0de/main/*.log")],
+)
+def test_logs_are_read_where_the_kubelet_writes_them(annotations: dict[str, str], path: str) -> None:
+    """It names the folder of a static pod by the digest of its file."""
+    loaded = load(rendered("talos-native").node, {"HOSTNAME": "n", "GRAFANA_CLOUD_TOKEN": "t"})
+    block = loaded["discovery.relabel.pod_logs"]
+    meta = {"__meta_kubernetes_pod_uid": "u1", "__meta_kubernetes_pod_container_name": "main"}
+    meta |= {f"__meta_kubernetes_pod_annotation_{name}": value for name, value in annotations.items()}
+    found = relabelled(meta, rules_of(block))
+    assert found is not None
+    assert found["__path__"] == path
 
 
 @every_topology
