@@ -97,14 +97,16 @@ def build_image(
         with made.workspace():
             limit = most_seconds or (SLOW_BUILD_SECONDS if host.is_slow else BUILD_SECONDS)
             started = time.monotonic()
-            listener = made.run(limit)
+            phases = made.run(limit).phases()
             seconds = round(time.monotonic() - started, 1)
             image = made.accepted(most_bytes)
+            started = time.monotonic()
             answers = (ask or probe)(image, build.architecture, host, work, is_base=made.is_base, say=say)
             require_hardened(answers, build.image)
+            phases = (*phases, Phase("start and questions", round(time.monotonic() - started, 1)))
             digest, size, packages = digest_of(image), image.stat().st_size, made.packages()
             built = Built(
-                *(target, key, digest, size, host.accelerator, seconds, listener.phases(), len(packages), answers),
+                *(target, key, digest, size, host.accelerator, seconds, phases, len(packages), answers),
                 fresh=True,
             )
             make_durable(image)

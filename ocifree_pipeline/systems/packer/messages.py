@@ -19,6 +19,8 @@ _PHASE = re.compile(
     r"Connected to SSH|Provisioning with|Uploading|Downloading|Gracefully halting|Converting hard drive)\b"
 )
 """What Packer says of itself. Newer releases mark the words of a step in the guest the same way, so these are named."""
+_PLACES = re.compile(r":? /.*")
+"""Files of one run in a name would make it another phase each time."""
 _QEMU_SAID = re.compile(r"Qemu stderr: (.*)$")
 _STEP = re.compile(r"^step ([a-z0-9-]+)$")
 _KEPT = 30
@@ -80,7 +82,7 @@ class Listener:
             return
         step = _STEP.match(text)
         if step or (level == "say" and _PHASE.match(text)):
-            self._begin(step[1] if step else text)
+            self._begin(step[1] if step else _PLACES.sub("", text))
             self.say(text)
         else:
             # What a step of a good build writes to its error output is a `ui,error` as well.

@@ -45,7 +45,7 @@ def test_a_build_ends_with_an_image_and_its_record(bench: Bench) -> None:
     assert (record["packer"], record["accelerator"], record["template"]) == ("1.14.2", "tcg", "base-hardened")
     assert (record["packages"], answers_of(built.path, built.sha256)) == (2, WELL)
     names = [phase.name for phase in built.phases]
-    assert names == ["Starting VM, booting disk image", "Connected to SSH!", "updates", "ssh"]
+    assert names == ["Starting VM, booting disk image", "Connected to SSH!", "updates", "ssh", "start and questions"]
     assert all(phase.seconds >= 0 for phase in built.phases)
     assert "step ssh" in bench.said
     assert not any("W: a step said" in line for line in bench.said)

@@ -30,6 +30,7 @@ def test_phases_take_from_their_beginning_to_the_next() -> None:
         (26.0, "1,,ui,message,    base-hardened.qemu.guest: some words"),
         (27.0, "1,,ui,say,==> base-hardened.qemu.guest: Unpacking openssh-server"),
         (30.0, "1,,ui,say,==> base-hardened.qemu.guest: step time"),
+        (35.0, "1,,ui,say,==> base-hardened.qemu.guest: Provisioning with shell script: /a/b"),
         (40.0, "1,,ui,say,==> base-hardened.qemu.guest: Gracefully halting"),
         (41.0, "1,,ui,say,==> base-hardened.qemu.guest: Deleting output directory..."),
     ]:
@@ -37,7 +38,13 @@ def test_phases_take_from_their_beginning_to_the_next() -> None:
         listener.hear(line)
     now[0] = 41.5
     told = [(phase.name, phase.seconds) for phase in listener.phases()]
-    assert told == [("Starting VM", 15.0), ("ssh", 5.0), ("time", 10.0), ("Gracefully halting", 1.5)]
+    assert told == [
+        ("Starting VM", 15.0),
+        ("ssh", 5.0),
+        ("time", 5.0),
+        ("Provisioning with shell script", 5.0),
+        ("Gracefully halting", 1.5),
+    ]
 
 
 def test_words_of_qemu_are_found_in_the_log_of_packer() -> None:
