@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ocifree_pipeline.deployment.permissions import POLICY, uncovered
 from ocifree_pipeline_tests.chaos.crash import Killed, counted, deaths, table
 from ocifree_pipeline_tests.chaos.whole_graph import WholeGraph, whole_graph
 
@@ -49,6 +50,11 @@ def test_the_same_end_after_a_death_in_every_asset(graph: WholeGraph) -> None:
         undisturbed.make(last)
         undisturbed.everything()
         assert _without_secrets(undisturbed) == found
+
+
+def test_the_documented_policy_allows_every_call(graph: WholeGraph) -> None:
+    assert len(graph.asked) > 60
+    assert list(uncovered(POLICY, graph.asked)) == []
 
 
 def _without_secrets(graph: WholeGraph) -> list[str]:

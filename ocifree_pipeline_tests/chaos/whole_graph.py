@@ -132,6 +132,8 @@ class WholeGraph:
     """What stands after each asset, an hour later."""
     operations: dict[str, list[str]] = field(default_factory=dict)
     """The calls of each asset that change something at Oracle, as the sandbox names them."""
+    asked: set[str] = field(default_factory=set)
+    """All that Oracle was asked."""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def changing(self) -> list[str]:
@@ -166,8 +168,9 @@ class WholeGraph:
                 self.moments[key] = Moment(saved, files, dict(recorded))
                 self.sandbox.recorder.clear()
                 recorded[key] = here.make(key).as_metadata(0.0)
-                asked = self.sandbox.recorder.query(mutating=True)
-                self.operations[key] = [one.operation for one in asked if one.service not in NOT_ORACLE]
+                asked = [one for one in self.sandbox.recorder if one.service not in NOT_ORACLE]
+                self.operations[key] = [one.operation for one in asked if one.mutating]
+                self.asked |= {one.operation for one in asked if "oraclecloud" in one.host}
                 # In the undisturbed run time must not jump; so what is there an hour later is looked at aside.
                 aside = self.folder / "aside.tar"
                 self.sandbox.inside(lambda world, to=aside: snapshot.save(world, to))
