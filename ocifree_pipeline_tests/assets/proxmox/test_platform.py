@@ -12,6 +12,7 @@ from ocifree_pipeline.sandbox.talos.node import nodes
 from ocifree_pipeline.sandbox.world import World
 from ocifree_pipeline_tests.assets.conftest import Deployment
 from ocifree_pipeline_tests.assets.proxmox.test_guests import CONFIGS, FORMED, VMS
+from ocifree_pipeline_tests.assets.proxmox.world import root_of
 from ocifree_pipeline_tests.assets.test_machines import checks
 
 CLUSTER = ["talos/cluster", "talos/kubeconfig"]
@@ -33,7 +34,7 @@ def lose_its_configuration(here: Deployment, name: str) -> None:
     here.sandbox.advance(120)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_stranger_reads_the_words_of_the_sample(here: Deployment) -> None:
     """Oracle translates to the first node, the node to its guest, and Envoy there finds the pod on any of the three."""
     here.materialize(*FORMED)
@@ -70,8 +71,8 @@ def lose_a_guest(here: Deployment, key: str) -> None:
     """With its disks, as after a mistake in the UI of Proxmox; then long enough that Kubernetes misses it."""
     vmid = here.facts(key)["vmid"]
     with root_of(here, "ampere_3") as node:
-        node.text_of("qm", "stop", str(vmid))
+        node.run(["qm", "stop", str(vmid)]).checked("stop it")
         here.sandbox.advance(30)
-        node.text_of("qm", "destroy", str(vmid), "--purge")
+        node.run(["qm", "destroy", str(vmid), "--purge"]).checked("destroy it")
     for _ in range(6):
         here.sandbox.advance(60)
