@@ -94,7 +94,8 @@ def _monitors(nodes: Sequence[Node], seen: Seen) -> list[Action]:
             raise Conflict(
                 f"the monitor of {node.name} is at {there}, and the node at {node.address}",
                 why="a monitor keeps the address it was made with",
-                fix=f"on {node.name}: pveceph mon destroy {node.name}; then materialize proxmox/ceph again",
+                fix=f"on {node.name}: pveceph mon destroy {node.name}; if that node was made anew by hand, on another "
+                f"one: ceph mon remove {node.name}, and take its section out of /etc/pve/ceph.conf",
             )
     return actions
 

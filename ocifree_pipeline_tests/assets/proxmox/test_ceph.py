@@ -13,6 +13,7 @@ from ocifree_pipeline.record.definition import Step, Verdict
 from ocifree_pipeline.record.proxmox import CLUSTER, nodes_of
 from ocifree_pipeline.systems.ceph.status import parse
 from ocifree_pipeline_tests.assets.conftest import Deployment
+from ocifree_pipeline_tests.automation.test_upgrades import run
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 HOSTS = ["lab-ampere-1", "lab-ampere-2", "lab-ampere-3"]
@@ -79,3 +80,6 @@ def test_healthy_with_a_pool_through_the_loss_of_a_node(here: Deployment) -> Non
     assert verdict(here).passed
     here.materialize(CEPH)
     assert here.metadata(CEPH)["plan"] == "nothing to do"
+
+    assert run(here, "tolerance_drill").success
+    assert verdict(here).passed
