@@ -14,7 +14,7 @@ import pytest
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing
 from ocifree_pipeline.systems.packer.building import Built, build_image
-from ocifree_pipeline.systems.packer.host import Host, find_host
+from ocifree_pipeline.systems.packer.host import Architecture, Host, find_host
 from ocifree_pipeline.systems.packer.template import Build
 from ocifree_pipeline_tests.real.programs import program
 
@@ -50,9 +50,9 @@ class Workshop:
         self.environ = {**os.environ, "PACKER_PLUGIN_PATH": plugins(self.folder / "plugins")}
         self.images = self.folder / "images"
 
-    def host(self) -> Host:
+    def host(self, architecture: Architecture = "amd64") -> Host:
         try:
-            return find_host("amd64", self.environ)
+            return find_host(architecture, self.environ)
         except PreconditionMissing as error:
             pytest.skip(f"{error.what}; {error.fix}")
 
@@ -62,7 +62,7 @@ class Workshop:
         return Build("base_hardened_amd64", "base-hardened", "amd64", 13, source, f"{algorithm}:{found}")
 
     def build(self, wanted: Build, **changes: Any) -> Built:
-        host = self.host()
+        host = self.host(wanted.architecture)
         given: dict[str, Any] = {"most_bytes": 10**10, "say": self.said.append, "environ": self.environ}
         return build_image(wanted, self.images, lambda: host, **(given | changes))
 

@@ -1,4 +1,4 @@
-"""What the real Packer and QEMU say when something is wrong: each a clear failure, and never an image."""
+"""The real Packer and QEMU: they take what we give them, and say what is wrong, and then there is never an image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, PreconditionMissing, Refused
 from ocifree_pipeline.systems.images.disk import UnusableImage
-from ocifree_pipeline.systems.packer.booting import one_time_key
+from ocifree_pipeline.systems.packer.booting import one_time_key, started
 from ocifree_pipeline.systems.packer.host import Architecture
 from ocifree_pipeline.systems.packer.installer import require_disc, with_answers
 from ocifree_pipeline.systems.packer.template import Kind, Template, template_folder, variables_of
 from ocifree_pipeline_tests.real.images.workshop import Workshop
-from ocifree_pipeline_tests.real.programs import program
+from ocifree_pipeline_tests.real.programs import program, until
 
 pytestmark = [pytest.mark.real("Packer and QEMU"), pytest.mark.timeout(900)]
 
@@ -125,11 +125,13 @@ def disc(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.mark.parametrize("kind", ["image", "installer"])
+@pytest.mark.parametrize("of", [("amd64", "image"), ("arm64", "image"), ("amd64", "installer")], ids=" ".join)
 def test_a_build_that_is_interrupted_leaves_nothing_running(
-    workshop: Workshop, empty: Path, disc: Path, kind: Kind
+    workshop: Workshop, empty: Path, disc: Path, of: tuple[Architecture, Kind]
 ) -> None:
-    wanted = replace(workshop.wanted(disc if kind == "installer" else empty), kind=kind)
+    architecture, kind = of
+    source = disc if kind == "installer" else empty
+    wanted = replace(workshop.wanted(source), architecture=architecture, kind=kind)
     seen: list[list[str]] = []
 
     class Interrupted(BaseException):
@@ -142,9 +144,22 @@ def test_a_build_that_is_interrupted_leaves_nothing_running(
 
     with pytest.raises(Interrupted):
         workshop.build(wanted, say=say)
-    assert any("qemu-system-x86_64" in words for words in seen[0])
+    assert any(Path(workshop.host(architecture).qemu).name in words for words in seen[0])
     assert workshop.running() == []
     assert workshop.left() == {"failed-base_hardened_amd64"}
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+def test_a_machine_to_be_asked_gets_as_far_as_its_firmware(
+    workshop: Workshop, empty: Path, tmp_path: Path, architecture: Architecture
+) -> None:
+    """It speaks on its serial port, and goes with the block."""
+    work = tmp_path / "work"
+    work.mkdir()
+    with started(empty, workshop.host(architecture), work) as machine:
+        log = machine.console.with_name("qemu.log")
+        until(lambda: "BdsDxe" in machine.said(), machine.process, log, seconds=300)
+    assert machine.process.poll() is not None
 
 
 def test_a_machine_that_nobody_can_log_in_to(workshop: Workshop, empty: Path) -> None:
