@@ -13,7 +13,7 @@ from pathlib import Path
 from ocifree_pipeline.deployment.examples import example_path
 from ocifree_pipeline_tests.bench.report import Line, as_markdown
 
-ROUNDS = 7
+ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
