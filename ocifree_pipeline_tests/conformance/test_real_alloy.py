@@ -17,7 +17,7 @@ from ocifree_pipeline.deployment.telemetry.pipeline import load
 from ocifree_pipeline_tests.conformance.alloy_source import Source, Taken
 from ocifree_pipeline_tests.deployment.telemetry.watched import TOPOLOGIES, rendered
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real("Alloy"), pytest.mark.timeout(300)]
 
 # The version that the chart of manifests/versions.yaml brings, and the parser of that time.
 ALLOY = "github.com/grafana/alloy@v1.18.1"

@@ -14,7 +14,7 @@ from ocifree_pipeline_tests.test_manifests import tree
 
 MISSING = [name for name in ("dagster_k8s", "dagster_postgres") if not importlib.util.find_spec(name)]
 pytestmark = [
-    pytest.mark.real,
+    pytest.mark.real("dagster-k8s"),
     pytest.mark.skipif(bool(MISSING), reason=f"not found: {', '.join(MISSING)}, which the extra `outgrown` brings"),
 ]
 

@@ -27,7 +27,7 @@ from ocifree_pipeline_tests.assets.test_kubernetes import blueprint, deployment
 from ocifree_pipeline_tests.real.programs import program
 from ocifree_pipeline_tests.sandbox.talos.lab import KUBERNETES, SETTLED, Lab, Machine, bundle, lab
 from ocifree_pipeline_tests.sandbox.talos.test_health import NETWORK
-from ocifree_pipeline_tests.sandbox.talos_nodes import configuration
+from ocifree_pipeline_tests.sandbox.talos_nodes import INSTALLER, configuration
 
 pytestmark = [pytest.mark.real("talosctl"), pytest.mark.timeout(300)]
 
@@ -164,6 +164,23 @@ def test_a_node_starts_again_and_comes_back(here: Lab, hand: Hand) -> None:
     hand.types(machine, "reboot", "--wait=false")
     here.here.wait(SETTLED)
     assert re.search(r"etcd\s+Running\s+OK", hand.types(machine, "services"))
+
+
+def test_a_node_is_upgraded_and_says_its_new_version(here: Lab, hand: Hand) -> None:
+    (machine,) = here.bootstrapped()
+    before = _server(hand.types(machine, "version"))
+    image = INSTALLER.format(version="1.13.10")
+    hand.types(machine, "upgrade", "--image", image, "--drain=false", "--wait=false")
+    here.here.wait(2 * SETTLED)
+    assert (before, _server(hand.types(machine, "version"))) == ("v1.13.9", "v1.13.10")
+    assert re.search(r"etcd\s+Running\s+OK", hand.types(machine, "services"))
+    assert "lab-1" in hand.types(machine, "etcd", "members")
+
+
+def _server(said: str) -> str:
+    found = re.search(r"Server:.*?Tag:\s+(\S+)", said, re.DOTALL)
+    assert found is not None, said
+    return found[1]
 
 
 def test_a_snapshot_of_etcd_is_one_that_talosctl_can_read(here: Lab, hand: Hand) -> None:
