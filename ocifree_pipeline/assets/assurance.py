@@ -25,7 +25,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         group=GROUP,
         kinds={"oracle"},
         deps=["tenancy/guardrails", *machines],
-        describe="What Oracle's Usage API says this tenancy cost. It lags a day, so zero is proved after 72 hours.",
+        describe=(
+            "Is it free? What Oracle's Usage API says this tenancy cost, day by day. It lags a day or more, so zero is "
+            "proved after 72 hours; until then everything that stands is priced like a plan."
+        ),
     )
     yield define_asset(
         blueprint,
@@ -34,7 +37,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         group=GROUP,
         kinds={"oracle"},
         deps=machines,
-        describe="Oracle reclaims instances whose 7-day 95th percentile of CPU, network and memory is below 20 %.",
+        describe=(
+            "How near each machine is to Oracle's idle rule: over 7 days the 95th percentile of CPU, network and, on "
+            "A1, memory below 20 %. Oracle stops such machines of free accounts; there may be no room to start them."
+        ),
     )
     yield define_asset(
         blueprint,
@@ -43,7 +49,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         group=GROUP,
         kinds={"talos", "oracle"},
         deps=["talos/cluster", "oci/image_bucket"],
-        describe="An encrypted etcd snapshot in the image bucket, pruned so that it stays within the free storage.",
+        describe=(
+            "A snapshot of etcd, sealed for the key of the vault, in the image bucket; old ones go, so that it stays "
+            "within the free storage. The job `restore_drill` opens it and compares it with what runs."
+        ),
     )
 
 

@@ -58,7 +58,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             *(["platform/tailscale_operator"] if blueprint.declaration.kubernetes.tailscale_operator.enabled else []),
             *(["proxmox/cluster", "proxmox/ceph"] if on_proxmox else []),
         ],
-        describe="Grafana Alloy as a release, with allow-lists that keep series and logs within the free tier.",
+        describe=(
+            "Grafana Alloy on every node and one for the cluster: they collect metrics and logs and send them to "
+            "Grafana Cloud. Allow-lists keep what is sent within the free tier; it is counted before it is delivered."
+        ),
     )
     if cloud.service_account_token is None:
         return
@@ -69,7 +72,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         group=GROUP,
         kinds={"grafana"},
         deps=[ALLOY],
-        describe="Dashboards whose every query asks for metrics that this deployment really ships.",
+        describe=(
+            "One folder of dashboards, whose every query asks for metrics that this deployment really ships. One that "
+            "a person has saved since is theirs and stays."
+        ),
     )
     yield define_asset(
         blueprint,
@@ -78,7 +84,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         group=GROUP,
         kinds={"grafana"},
         deps=[ALLOY],
-        describe="Alerts with severity, context, a runbook and the first command to type.",
+        describe=(
+            "Alert rules, each with severity, context, a runbook and the first command to type, and the contact point "
+            "that mails them. Rules and contact points of others are left alone."
+        ),
     )
 
 

@@ -28,7 +28,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             kinds={"oracle", "kubernetes"},
             # Before everything else: until it has greeted a node, nothing that it does not name may start there.
             deps=["talos/kubeconfig", "oci/network"],
-            describe="Oracle's cloud controller manager, with load balancers pinned to the free 10 Mbps shape.",
+            describe=(
+                "Oracle's cloud controller manager: it tells Kubernetes which instance a node is, and makes load "
+                "balancers for services, pinned to the one free shape of 10 Mbps."
+            ),
         )
     yield define_asset(
         blueprint,
@@ -37,7 +40,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         group=GROUP,
         kinds={"cilium", "kubernetes"},
         deps=["talos/kubeconfig", *(["platform/oci_ccm"] if has_ccm else [])],
-        describe="The pod network without kube-proxy, with Hubble. Nodes are NotReady until it runs.",
+        describe=(
+            "The network between pods, instead of kube-proxy, with Hubble to look into it. Talos installs it at the "
+            "first boot, and nodes are NotReady until it runs; this asset takes it over as a release of Flux."
+        ),
     )
     yield define_asset(
         blueprint,
@@ -55,7 +61,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         group=GROUP,
         kinds={"flux", "kubernetes"},
         deps=["platform/cilium", "platform/sops_age"],
-        describe="Flux's controllers install the charts; with a repository declared they also sync it.",
+        describe=(
+            "Flux's controllers install the charts of the assets after this one and mend them by themselves. With a "
+            "repository declared they also bring what is in it."
+        ),
     )
     yield define_asset(
         blueprint,
@@ -64,7 +73,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         group=GROUP,
         kinds={"kubernetes"},
         deps=["platform/cilium"],
-        describe="The declared namespaces, each with its quota, limits, and a network that starts out closed.",
+        describe=(
+            "The declared namespaces, each with its quota and limits, so that one workload cannot starve small nodes, "
+            "and a network that starts out closed but for names and the gateway."
+        ),
     )
     if kubernetes.gateway.enabled:
         yield define_asset(
@@ -74,7 +86,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             group=GROUP,
             kinds={"cilium", "kubernetes"},
             deps=["platform/flux", "oci/reserved_ips", *(["proxmox/network"] if blueprint.plan.guests else [])],
-            describe="Gateway API through Cilium on the reserved ingress address, with a sample route that is called.",
+            describe=(
+                "The way in: the reserved address leads to a node, where Cilium listens as a Gateway. A sample page is "
+                "called from outside, so that a route of yours has a working one to be compared with."
+            ),
         )
     if kubernetes.tailscale_operator.enabled:
         yield define_asset(
@@ -84,7 +99,10 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             group=GROUP,
             kinds={"tailscale", "kubernetes"},
             deps=["platform/flux"],
-            describe="Services for the tailnet only, without a public address.",
+            describe=(
+                "Tailscale's operator: a service with its class is reached from the tailnet alone, without a public "
+                "address. It makes its keys with the declared OAuth client."
+            ),
         )
 
 

@@ -47,15 +47,18 @@ BODIES: Mapping[str, tuple[Body, str, str, str | None]] = {
 
 
 def jobs(blueprint: Blueprint) -> list[Any]:
+    tags = {"ocifree/deployment": blueprint.declaration.name}
     deploy = dg.define_asset_job(
         "deploy",
         selection=dg.AssetSelection.all(),
         description="Everything, in order, with its checks. What exists already says `nothing to do`.",
+        tags=tags,
     )
     verify = dg.define_asset_job(
         "verify",
         selection=dg.AssetSelection.all_asset_checks(),
         description="Every check against the real thing, changing nothing.",
+        tags=tags,
     )
     return [
         deploy,
