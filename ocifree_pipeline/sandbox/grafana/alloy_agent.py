@@ -19,7 +19,7 @@ from ocifree_pipeline.deployment.telemetry.landscape import Landscape
 from ocifree_pipeline.deployment.telemetry.pipeline import MADE_BY_SCRAPING, Job, Sink
 from ocifree_pipeline.deployment.telemetry.relabel import relabelled
 from ocifree_pipeline.deployment.telemetry.syntax import Block, Invalid
-from ocifree_pipeline.sandbox.grafana import alloy_logs, alloy_traces, cluster_view, metrics, stack
+from ocifree_pipeline.sandbox.grafana import alloy_logs, alloy_rights, alloy_traces, cluster_view, metrics, stack
 from ocifree_pipeline.sandbox.grafana.alloy_files import ALLOY, file_of
 from ocifree_pipeline.sandbox.grafana.wire import Series
 from ocifree_pipeline.sandbox.kubernetes import cluster as clusters
@@ -129,6 +129,8 @@ def _scraped(agent: Agent, seen: Landscape) -> Iterator[tuple[Sink, list[Series]
     time = int(seen.now * 1000)
     for job in _jobs(agent.text, tuple(sorted(agent.environ.items()))):
         kept: list[tuple[dict[str, str], float]] = []
+        if not alloy_rights.may_discover(agent.cluster, agent.pod, job.discovery.role):
+            continue
         for meta in planned.discovered(job.discovery, seen):
             target = job.target(meta)
             if target is not None:
@@ -189,7 +191,7 @@ def _answers(agent: Agent, job: Job, target: Mapping[str, str], seen: Landscape)
     if job.name == "etcd":
         return alloy_logs.etcd_shows_metrics(agent.cluster, node, int(target["__address__"].rpartition(":")[2]))
     if job.name in {"apiserver", "kubelet", "cadvisor"}:
-        return True
+        return alloy_rights.may_scrape(agent.cluster, agent.pod, job.name, target)
     address = target["__address__"].rpartition(":")[0]
     return any(
         pod.address == address and pod.phase == "Running" and cluster_view.runs(agent.cluster, pod.node)

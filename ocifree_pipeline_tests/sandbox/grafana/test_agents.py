@@ -143,6 +143,22 @@ def test_a_configuration_that_alloy_would_not_load_shows_as_missing_data(world: 
     assert "line " in waiting["message"]
 
 
+def test_an_agent_has_the_rights_of_its_release_and_no_others(world: World) -> None:
+    """What the API server proxies to a kubelet needs a right that neither we nor the chart give."""
+    through_api = (
+        'rule {\n\t\ttarget_label = "__metrics_path__"\n\t\treplacement = "/api/v1/nodes/x/proxy/metrics"\n\t}\n\n\t'
+    )
+    where = 'discovery.relabel "kubelet" {\n\ttargets = discovery.kubernetes.nodes.targets\n\n\t'
+    change_configuration(world, "alloy-cluster", lambda text: text.replace(where, where + through_api))
+    monitored.settle(world, 400)
+    assert {value for _, value in ask(world, 'up{job="kubelet"}')} == {0.0}
+    assert {value for _, value in ask(world, 'up{job="node"}')} == {1.0}
+    client = cluster(world).api.client
+    client.patch("rbac.authorization.k8s.io/v1/clusterroles", "", "alloy-cluster", {"rules": []})
+    monitored.settle(world, 400)
+    assert ask(world, "up") == []
+
+
 def test_a_rule_that_drops_a_metric_makes_it_missing_and_nothing_else(world: World) -> None:
     change_configuration(world, "alloy-cluster", lambda text: text.replace('"node_load5",', ""))
     monitored.settle(world, 480)

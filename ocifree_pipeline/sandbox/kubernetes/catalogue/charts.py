@@ -148,6 +148,18 @@ _SAID = {"env": "extraEnv", "envFrom": "envFrom", "resources": "resources"}
 """What a container has, and what the chart calls it."""
 
 
+_READ = ["get", "list", "watch"]
+_ALLOY_RULES: list[Tree] = [
+    {"apiGroups": [""], "resources": ["pods", "services", "endpoints", "namespaces", "events"], "verbs": _READ},
+    {"apiGroups": [""], "resources": ["pods/log", "configmaps", "secrets"], "verbs": _READ},
+]
+_ALLOY_CLUSTER_RULES: list[Tree] = [
+    {"apiGroups": [""], "resources": ["nodes", "nodes/pods", "nodes/metrics"], "verbs": _READ},
+    {"nonResourceURLs": ["/metrics"], "verbs": ["get"]},
+]
+"""What the chart gives if nothing else is said; components that are not played are left out."""
+
+
 def _alloy(release: Release) -> list[Tree]:
     values, name, namespace = release.values, release.name, release.namespace
     kind = at(values, "controller", "type", default="daemonset")
@@ -158,7 +170,9 @@ def _alloy(release: Release) -> list[Tree]:
     more: Tree = {"serviceAccountName": name, "volumes": [{"name": "config", "configMap": {"name": mounted}}]}
     image = f"docker.io/grafana/alloy:v{release.version}"
     said = {one: at(values, "alloy", other) for one, other in _SAID.items()}
-    found = [*_accounts(namespace, name), _service(name, namespace, labels, 12345)]
+    rbac = values.get("rbac", {})
+    rules = [*rbac.get("rules", _ALLOY_RULES), *rbac.get("clusterRules", _ALLOY_CLUSTER_RULES)]
+    found = [*_accounts(namespace, name), *_rights(name, namespace, rules), _service(name, namespace, labels, 12345)]
     if created:
         found.append(_config_map(mounted, namespace, {"config.alloy": text}))
     if kind == "daemonset":
@@ -216,6 +230,22 @@ def _accounts(namespace: str, *names: str) -> Iterable[Tree]:
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
         for name in names
+    ]
+
+
+def _rights(name: str, namespace: str, rules: list[Tree]) -> list[Tree]:
+    """A role of the cluster, and that the account of this name has it."""
+    group = "rbac.authorization.k8s.io"
+    account = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [account],
+        },
     ]
 
 
