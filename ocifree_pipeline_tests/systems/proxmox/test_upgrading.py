@@ -297,6 +297,15 @@ def test_a_node_that_does_not_come_back_stops_it_and_ceph_waits(lab: Lab) -> Non
     assert (lab.look()["guests"], lab.look()["flags"], lab.look()["open"]) == (HOME, [], [])
 
 
+def test_a_guest_that_does_not_start_with_its_node_is_started(lab: Lab) -> None:
+    lab.rig.ok("pve2", "qm set 101 --onboot 0")
+    lab.rig.machine("pve1").guest["packages"] |= {"pve-manager": "9.2.12", "ceph-mon": "20.2.2-pve1"}
+    lab.rig.machine("pve3").guest["packages"] |= {"pve-manager": "9.2.12", "ceph-mon": "20.2.2-pve1"}
+    assert lab.all() == ["pve2"]
+    assert "pve2: qm start 101" in lab.ran
+    assert lab.look()["guests"] == HOME
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_any_one_node_may_be_lost(lab: Lab, name: str) -> None:
     upgrade = lab.upgrade()
