@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from ocifree_pipeline_tests.bench import claim, cluster, growth, manifests, sandbox, startup, upload
+from ocifree_pipeline_tests.bench import claim, cluster, deploy, growth, manifests, sandbox, startup, upload
 from ocifree_pipeline_tests.bench.report import Line, as_markdown
 
 BENCHES: Mapping[str, Callable[[], list[Line]]] = {
@@ -27,6 +27,7 @@ BENCHES: Mapping[str, Callable[[], list[Line]]] = {
     "upload": upload.measure,
     "manifests": manifests.measure,
     "cluster": cluster.measure,
+    "deploy": deploy.measure,
     "growth": growth.measure,
 }
 FOLDER = Path(".ocifree/bench")
