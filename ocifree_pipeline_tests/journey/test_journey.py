@@ -67,7 +67,7 @@ def write(life: Life, data: dict[str, Any]) -> None:
 def without_capacity(life: Life) -> None:
     """Oracle has room in nine days. `up` makes what can be made and says who waits."""
     opens = life.folder / "capacity.json"
-    opens.write_text('[{"from": 777600, "ocpus": 8}]')
+    opens.write_text('[{"from": 777600, "ocpus": 16}]')
     life.ocifree("sandbox", "capacity", str(opens))
     said = life.ocifree("up", "--yes", ends=1)
     assert "The hunt takes over" in said
