@@ -112,14 +112,23 @@ def probe(
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Answer, ...]:
     """Start the image once and ask. A machine that never answers is NotVerified; what it answers is the caller's."""
+    import paramiko
+
     say("start the image and ask it")
     begun = time.monotonic()
+    asked = questions(architecture, is_base=is_base)
     with started(image, host, work) as machine, logged_in(machine, host) as client:
         say(f"it answers SSH after {time.monotonic() - begun:.0f} s")
         seconds = SLOW_ASKING_SECONDS if host.is_slow else ASKING_SECONDS
-        asked = questions(architecture, is_base=is_base)
-        answers = judged(asked, _ask(client, script(asked), seconds))
-        return (*answers, *_from_outside(machine), _console(machine))
+        try:
+            answers = judged(asked, _ask(client, script(asked), seconds))
+            return (*answers, *_from_outside(machine), _console(machine))
+        except (paramiko.SSHException, OSError) as error:
+            raise NotVerified(
+                f"the machine from {image.name} let somebody in and then stopped answering",
+                why=str(error) or type(error).__name__,
+                fix="read what it said last: probe-console.log of the build",
+            ) from error
 
 
 def require_hardened(answers: tuple[Answer, ...], name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.systems.packer.booting import command_of, logged_in, started
 from ocifree_pipeline.systems.packer.host import Architecture, Host
-from ocifree_pipeline.systems.packer.probe import Answer, Question, judged, questions, require_hardened, script
+from ocifree_pipeline.systems.packer.probe import Answer, Question, judged, probe, questions, require_hardened, script
 
 BAD = {
     "cloud-init is done": ['{"errors": ["x"], "status": "done"}', '{"errors": [], "status": "error"}', ""],
@@ -82,6 +83,19 @@ def test_every_answer_stands_beside_its_question(tmp_path_factory: Any, said: li
 def test_what_is_not_answered_is_not_good() -> None:
     asked = questions("amd64", is_base=True)
     assert not [one for one in judged(asked, "\n@@ end\n") if one.good]
+
+
+def test_a_machine_that_falls_silent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        def exec_command(self, *words: Any, **more: Any) -> Any:
+            raise TimeoutError("timed out")
+
+    place = "ocifree_pipeline.systems.packer.probe"
+    monkeypatch.setattr(f"{place}.started", lambda *given: nullcontext())
+    monkeypatch.setattr(f"{place}.logged_in", lambda *given: nullcontext(Client()))
+    with pytest.raises(NotVerified, match="stopped answering") as caught:
+        probe(tmp_path / "image.qcow2", "amd64", _host(tmp_path), tmp_path)
+    assert caught.value.why == "timed out"
 
 
 # the machine ----------------------------------------------------------------------------------------------------------
