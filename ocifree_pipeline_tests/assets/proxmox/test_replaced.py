@@ -14,6 +14,7 @@ from ocifree_pipeline_tests.assets.proxmox.world import root_of
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(500)]
 MACHINE = "machines/ampere_2"
+CONFIG, VM = "talos/machine_config_2", "talos/vm_2"
 LAYERS = (CLUSTER, NETWORK, CEPH, POOL)
 
 
@@ -25,8 +26,8 @@ def end(here: Deployment, ocid: str) -> None:
 
 def test_its_successor_takes_its_place(here: Deployment) -> None:
     here.materialize(CLUSTER, NETWORK)
-    here.materialize(CEPH, POOL)
-    before = {key: here.facts(key) for key in (*LAYERS, MACHINE)}
+    here.materialize(CEPH, POOL, "talos/secrets", "images/talos_nocloud", CONFIG, VM)
+    before = {key: here.facts(key) for key in (*LAYERS, MACHINE, VM)}
     end(here, before[MACHINE]["ocid"])
     here.materialize(MACHINE)
     after = here.facts(MACHINE)
@@ -48,8 +49,9 @@ def test_its_successor_takes_its_place(here: Deployment) -> None:
     with changes() as done:
         here.materialize(CLUSTER, NETWORK)
     assert done.done == []
-    here.materialize(CEPH)
+    here.materialize(CEPH, VM)
     assert here.metadata(CEPH)["plan"] == "nothing to do"
+    assert here.facts(VM) == before[VM], "the same guest, with the disk that it had"
 
 
 def test_nobody_is_forgotten_while_oracle_does_not_say_that_it_is_gone(here: Deployment) -> None:
