@@ -28,7 +28,7 @@ COMPACT_BYTES = 900_000_000
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
     if os.environ.get(ASKED_FOR) != "1":
-        pytest.skip(f"a build in emulation takes an hour or so; {ASKED_FOR}=1 asks for it")
+        pytest.skip(f"a build in emulation takes half an hour or more; {ASKED_FOR}=1 asks for it")
     debian.require(*seed.programs(), *packages.PROGRAMS)
     there = Workshop(tmp_path)
     there.host()
