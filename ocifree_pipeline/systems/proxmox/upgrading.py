@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ocifree_pipeline.deployment.errors import NotVerified, Refused, Transient
+from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, Refused, Transient
 from ocifree_pipeline.systems.ceph.words import ask_ceph, change
 from ocifree_pipeline.systems.journal import Intent, Journal
 from ocifree_pipeline.systems.proxmox.evacuation import Evacuation, Leaving, running_on
@@ -70,6 +70,14 @@ class Upgrade:
 
     def take(self, turn: Turn) -> None:
         """Upgrade one node; whatever is in doubt is an error, and the next run goes on from there."""
+        try:
+            self._take(turn)
+        except OcifreeError as error:
+            if self._open(NOOUT, turn.node):
+                error.why += f"; {FLAG} stays set, so Ceph waits for {turn.node.name}"
+            raise
+
+    def _take(self, turn: Turn) -> None:
         node = turn.node
         evacuation = self._evacuation(node)
         evacuation.settle()

@@ -290,6 +290,7 @@ def test_a_node_that_does_not_come_back_stops_it_and_ceph_waits(lab: Lab) -> Non
         replace(upgrade, gate=gate).take(replace(first, node=broken))
     assert error.value.what == "pve1 has not come back"
     assert "ceph osd unset noout" in error.value.fix
+    assert "noout stays set, so Ceph waits for pve1" in error.value.why
     assert lab.look()["flags"] == ["noout"]
     assert lab.look()["guests"]["100"] == ("pve3", "running")
     lab.rig.on("pve1")
