@@ -66,7 +66,9 @@ def read_states(instance: dg.DagsterInstance, now: float) -> list[State]:
     from dagster import AssetKey
 
     from ocifree_pipeline.cli.graph import lineage
+    from ocifree_pipeline.deployment.watching import Turn
     from ocifree_pipeline.record.destroyed import destroyed_since_made
+    from ocifree_pipeline.record.watched import last_turn
 
     nodes = lineage()
     records = {
@@ -95,9 +97,14 @@ def read_states(instance: dg.DagsterInstance, now: float) -> list[State]:
         if run and failed_since and run.run_id not in failures:
             failures[run.run_id] = _failures_of(instance, run)
         failure = failures[run.run_id].get(key) if run and failed_since else None
+        seen = last_turn(instance, key.removeprefix("machines/")) if last and key.startswith("machines/") else None
         if failure:
             what, fix, again = failure
             states.append(State(key, node.group, "failed", age, what, *checks, fix, again))
+        elif seen is not None and seen[0] is not Turn.BACK:
+            states.append(
+                State(key, node.group, "missing" if seen[0] is Turn.LOST else "failed", age, seen[1], *checks)
+            )
         elif gone is not None:
             when = datetime.fromtimestamp(gone, UTC).strftime("%Y-%m-%d %H:%M UTC")
             states.append(State(key, node.group, "missing", None, f"destroyed on {when}", ()))

@@ -214,3 +214,21 @@ def test_a_run_whose_process_is_gone_is_not_waited_for(dagster_home: Path, capsy
         run = instance.create_run_for_job(dg.GraphDefinition(name="deploy").to_job())
         assert tell(instance, run.run_id, as_json=False, lives=lambda: False) is Exit.FAILED
     assert "Its process ended without a word. `ocifree reconcile` releases it" in capsys.readouterr().out
+
+
+def test_a_machine_that_oracle_took_back_is_missing(here: Ocifree) -> None:
+    import dagster as dg
+
+    from ocifree_pipeline.deployment.watching import Turn
+    from ocifree_pipeline.record.watched import note_turn
+
+    with dg.DagsterInstance.get() as instance:
+        for key in ("machines/bastion", "machines/ampere_1"):
+            instance.report_runless_asset_event(dg.AssetMaterialization(key.split("/")))
+        note_turn(instance, "ampere_1", Turn.LOST, "ampere_1 is lost: Oracle has ended it")
+        note_turn(instance, "bastion", Turn.SILENT, "bastion does not answer")
+        note_turn(instance, "bastion", Turn.BACK, "bastion is back")
+    found = states(here("status", "--json").stdout)
+    assert found["machines/ampere_1"]["state"] == "missing"
+    assert found["machines/ampere_1"]["summary"] == "ampere_1 is lost: Oracle has ended it"
+    assert found["machines/bastion"]["state"] == "made"
