@@ -15,6 +15,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from ocifree_pipeline.assets.departed import take_out
 from ocifree_pipeline.deployment.blueprint import Blueprint, blueprint_of
 from ocifree_pipeline.deployment.examples import example
 from ocifree_pipeline.deployment.loading import parse
@@ -266,3 +267,24 @@ def test_workers_come_after_the_control_planes(vault: Vault) -> None:
     assert config(vault, 2)["machine"]["ca"]["key"] == ""
     assert "inlineManifests" in config(vault)["cluster"]
     assert "inlineManifests" not in config(vault, 2)["cluster"], "a worker applies nothing"
+
+
+def test_a_machine_is_made_again_even_if_nobody_can_take_out_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that carries the whole cluster left nothing behind; else what cannot be asked is told and left."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    for control_planes, told in ((1, []), (3, ["what talos/vm_1 left in the cluster stays until that answers"])):
+        said: list[str] = []
+        with deployment(blueprint("proxmox-ceph", control_planes=control_planes)) as made:
+            made.pretend(
+                "talos/cluster",
+                name="lab",
+                endpoint="https://10.20.0.10:6443",
+                talos_version="1.13.9",
+                kubernetes_version="1.36.3",
+                nodes=[],
+                members={},
+            )
+            assert take_out(Step(made.blueprint, "talos/vm_1", made.instance, said.append), 1) == []
+        assert [line.partition(":")[0] for line in said] == told
