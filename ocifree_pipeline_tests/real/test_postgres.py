@@ -21,7 +21,7 @@ from ocifree_pipeline.deployment.examples import example_path
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("initdb", "postgres")
-pytestmark = [pytest.mark.real("PostgreSQL"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real("PostgreSQL"), pytest.mark.timeout(600)]
 PASSWORD = "only-in-this-test"
 
 

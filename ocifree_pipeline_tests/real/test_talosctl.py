@@ -170,6 +170,7 @@ def test_a_node_is_upgraded_and_says_its_new_version(here: Lab, hand: Hand) -> N
     (machine,) = here.bootstrapped()
     before = _server(hand.types(machine, "version"))
     image = INSTALLER.format(version="1.13.10")
+    assert "the sandbox does not play /cosi.resource.State/" in hand.types(machine, "get", "nodename", fails=True)
     hand.types(machine, "upgrade", "--image", image, "--drain=false", "--wait=false")
     here.here.wait(2 * SETTLED)
     assert (before, _server(hand.types(machine, "version"))) == ("v1.13.9", "v1.13.10")

@@ -10,7 +10,7 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
-from ocifree_pipeline.protocols.talos import METHODS, Method, message
+from ocifree_pipeline.protocols.talos import EMPTY, METHODS, Method, message
 from ocifree_pipeline.sandbox import instruments
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.machines.computer import Computer
@@ -47,8 +47,21 @@ class _Mapped:
         }
 
 
+class _Every(dict[str, Handler]):
+    """What is not listed is refused in words; grpclib refuses it in a form that Go calls malformed."""
+
+    def get(self, path: str, default: Any = None) -> Any:
+        nothing = message(EMPTY)
+        return super().get(path) or Handler(partial(_not_played, path), Cardinality.UNARY_UNARY, nothing, nothing)
+
+
+async def _not_played(path: str, _stream: "Stream[Any, Any]") -> None:
+    raise GRPCError(Status.UNIMPLEMENTED, f"the sandbox does not play {path}")
+
+
 def listen(computer: Computer, listening: socket.socket, context: ssl.SSLContext) -> SecureListener:
     server = Server([_Mapped(computer)])
+    server._mapping = _Every(server._mapping)
     return SecureListener(listening, context, server._protocol_factory)
 
 
