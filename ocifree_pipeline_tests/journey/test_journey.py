@@ -99,8 +99,6 @@ def one_node_lost(life: Life) -> None:
 
 
 def upgraded(life: Life, data: dict[str, Any]) -> None:
-    life.pass_time(days=3)
-    life.settle()
     for layer, key, version in (("talos", "talos_version", "1.14.2"), ("kubernetes", "kubernetes_version", "1.37.0")):
         data.setdefault("kubernetes", {})[key] = version
         write(life, data)
@@ -115,7 +113,6 @@ def upgraded(life: Life, data: dict[str, Any]) -> None:
 def backed_up_and_restored(life: Life) -> None:
     """Oracle takes all of them back. The hunt finds others; what etcd held comes from the backup."""
     life.ocifree("backup")
-    life.pass_time(days=2)
     before = {life.facts(key)["ocid"] for key in AMPERE}
     for name in ("lab-ampere-1", "lab-ampere-2", "lab-ampere-3"):
         life.oracle_takes_back(name)
