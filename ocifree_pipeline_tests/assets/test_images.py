@@ -341,9 +341,10 @@ def test_proxmox_is_built_on_the_base_that_was_recorded(begin, lab, programs):
     assert "images/base_hardened_arm64" in error["fix"]
 
 
-@pytest.mark.parametrize(("kind", "digits"), [("sha256", 64), ("sha512", 128)])
-def test_a_source_of_another_digest_is_thrown_away(begin, lab, programs, tmp_path, kind, digits):
-    built = begin(base_hardened_amd64=built_from("base_hardened_amd64", **{kind: "0" * digits}))
+@pytest.mark.parametrize("kind", ["sha256", "sha512"])
+def test_a_source_of_another_digest_is_thrown_away(begin, lab, programs, tmp_path, kind):
+    digest = "0" * (int(kind[3:]) // 4)
+    built = begin(base_hardened_amd64=built_from("base_hardened_amd64", **{kind: digest}))
     (error,) = built.errors(built.materialize("images/base_hardened_amd64", good=False)).values()
     assert error["error"] == "NotVerified"
     assert f"its SHA-{kind[3:]} checksum is" in error["why"]
