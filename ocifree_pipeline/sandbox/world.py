@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from ocifree_pipeline.sandbox.clock import Mode, Step, VirtualClock
 
 Transition = Callable[..., None]
 TRANSITIONS: dict[str, Transition] = {}
+LOADED_LATE = {"talos": ("ocifree_pipeline.sandbox.talos.cluster", "ocifree_pipeline.sandbox.talos.life")}
+"""By the beginning of the name: modules that the server loads when somebody asks for what they play."""
 
 GONE = frozenset({"TERMINATED", "DELETED"})
 
@@ -36,6 +39,15 @@ def transition(name: str) -> Callable[[Transition], Transition]:
         return function
 
     return register
+
+
+def transition_called(name: str) -> Transition:
+    """A world that was put away may wait for what nobody has asked for since."""
+    for module in LOADED_LATE.get(name.partition(".")[0], ()) if name not in TRANSITIONS else ():
+        import_module(module)
+    if name not in TRANSITIONS:
+        raise LookupError(f"no transition is registered as {name!r}; import the module that defines it")
+    return TRANSITIONS[name]
 
 
 @dataclass(slots=True)
@@ -161,13 +173,7 @@ class World:
         return self.clock.settle(self._apply)
 
     def _apply(self, step: Step) -> None:
-        try:
-            function = TRANSITIONS[step.transition]
-        except KeyError:
-            raise LookupError(
-                f"no transition is registered as {step.transition!r}; import the module that defines it"
-            ) from None
-        function(self, **step.args)
+        transition_called(step.transition)(self, **step.args)
 
     # what everybody asks ----------------------------------------------------------------------------------------
 

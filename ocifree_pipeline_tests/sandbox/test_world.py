@@ -1,10 +1,12 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from ocifree_pipeline.sandbox import profiles, snapshot
-from ocifree_pipeline.sandbox.world import World, transition
+from ocifree_pipeline.sandbox.world import World, transition, transition_called
 from ocifree_pipeline_tests.sandbox.harness import owner_keys
 
 
@@ -122,3 +124,20 @@ def test_a_file_that_is_no_snapshot_changes_nothing(tmp_path, content):
 def test_a_private_key_is_written_for_its_owner_only(tmp_path):
     path = profiles.write_private_key(owner_keys(), tmp_path / "key.pem")
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_world_from_a_file_knows_what_it_waits_for() -> None:
+    """In a process of its own, as after a restart: nobody has asked for Talos yet, and time goes on."""
+    script = """
+from ocifree_pipeline.sandbox.door import server
+from ocifree_pipeline.sandbox.world import TRANSITIONS, transition_called
+assert "talos.no_network" not in TRANSITIONS
+assert transition_called("talos.no_network") and transition_called("talos.leave_maintenance")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_transition_is_named() -> None:
+    with pytest.raises(LookupError, match=r"moon\.rises"):
+        transition_called("moon.rises")
