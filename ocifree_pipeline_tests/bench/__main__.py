@@ -11,6 +11,7 @@ import json
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -39,10 +40,15 @@ def main() -> int:
     chosen = parser.parse_args().bench or list(BENCHES)
     found: dict[str, list[Line]] = {}
     seconds: dict[str, int] = {}
+    broken: list[str] = []
     for name in chosen:
         print(f"measuring {name}", file=sys.stderr, flush=True)
         begun = time.perf_counter()
-        found[name] = BENCHES[name]()
+        try:
+            found[name] = BENCHES[name]()
+        except Exception:  # what the others measured is not lost with it
+            traceback.print_exc()
+            broken.append(name)
         seconds[name] = round(time.perf_counter() - begun)
     table = "\n".join(as_markdown([line for lines in found.values() for line in lines]))
     taken = ", ".join(f"{name} {number} s" for name, number in seconds.items())
@@ -57,7 +63,9 @@ def main() -> int:
     (FOLDER / "results.json").write_text(json.dumps({"on": machine, "seconds": seconds, "benches": numbers}, indent=2))
     (FOLDER / "results.md").write_text(f"{table}\n\n{taken}; {machine}\n")
     print(f"{table}\n\n{taken}; written to {FOLDER}")
-    return 0
+    if broken:
+        print(f"broken: {', '.join(broken)}; what went wrong is above", file=sys.stderr)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":
