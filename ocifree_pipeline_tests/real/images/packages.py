@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,21 +100,20 @@ class Repositories:
 
 def repositories(folder: Path) -> Repositories:
     """Every repository that the steps take packages from which are not Debian's."""
-    home = folder / "gnupg"
-    home.mkdir(parents=True, mode=0o700)
     served = folder / "packages"
-    served.mkdir()
-    gpg = ("gpg", "--batch", "--quiet", "--homedir", str(home))
-    _run(*gpg, "--passphrase", "", "--quick-generate-key", "packages@example.org", "ed25519", "sign", "never")
-    listed = _run(*gpg, "--list-keys", "--with-colons").splitlines()
-    fingerprint = next(line.split(":")[9] for line in listed if line.startswith("fpr:"))
-    key = served / "proxmox.gpg"
-    _run(*gpg, "--output", str(key), "--export", fingerprint)
-    _repository(gpg, served / "tailscale", "main", TAILSCALE)
-    _repository(gpg, served / "proxmox" / "pve", "pve-no-subscription", PVE)
-    _repository(gpg, served / "proxmox" / "ceph-tentacle", "no-subscription", CEPH)
+    served.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="gpg-") as home:  # its agent listens on a path of 107 letters at most
+        gpg = ("gpg", "--batch", "--quiet", "--homedir", home)
+        _run(*gpg, "--passphrase", "", "--quick-generate-key", "packages@example.org", "ed25519", "sign", "never")
+        listed = _run(*gpg, "--list-keys", "--with-colons").splitlines()
+        fingerprint = next(line.split(":")[9] for line in listed if line.startswith("fpr:"))
+        key = served / "proxmox.gpg"
+        _run(*gpg, "--output", str(key), "--export", fingerprint)
+        _repository(gpg, served / "tailscale", "main", TAILSCALE)
+        _repository(gpg, served / "proxmox" / "pve", "pve-no-subscription", PVE)
+        _repository(gpg, served / "proxmox" / "ceph-tentacle", "no-subscription", CEPH)
+        _run("gpgconf", "--homedir", home, "--kill", "all")
     shutil.copyfile(key, served / "tailscale" / f"{CODENAME}.noarmor.gpg")
-    _run("gpgconf", "--homedir", str(home), "--kill", "all")
     return Repositories(served, fingerprint)
 
 
