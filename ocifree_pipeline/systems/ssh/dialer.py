@@ -15,7 +15,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -231,14 +231,34 @@ def _pinning(keys: HostKeys, hop: Hop, trusted: frozenset[str]) -> paramiko.Miss
     return PinTrusted()
 
 
-def _through(bastion: paramiko.SSHClient, jump: Hop, host: str, port: int, timeout: float) -> paramiko.Channel:
+@dataclass(frozen=True, slots=True)
+class _Behind:
+    """A channel that may be closed after the session that carries it has ended, as a socket may."""
+
+    channel: paramiko.Channel
+
+    def send(self, data: bytes, /) -> int:
+        return self.channel.send(data)
+
+    def recv(self, size: int, /) -> bytes:
+        return self.channel.recv(size)
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        self.channel.settimeout(seconds)
+
+    def close(self) -> None:
+        with suppress(EOFError, OSError):
+            self.channel.close()
+
+
+def _through(bastion: paramiko.SSHClient, jump: Hop, host: str, port: int, timeout: float) -> _Behind:
     import paramiko
 
     transport = bastion.get_transport()
     try:
         if transport is None:
             raise EOFError("the session has ended")
-        return transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout)
+        return _Behind(transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout))
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise Transient(
             f"{jump.machine} opens no way to {host}:{port}",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import AuthFailed, NotVerified, OcifreeError, Refused, Transient
-from ocifree_pipeline.systems.ssh.dialer import Dialer, Hop, HostKeyChanged, HostKeyUnknown
+from ocifree_pipeline.systems.ssh.dialer import Dialer, Hop, HostKeyChanged, HostKeyUnknown, _through
 from ocifree_pipeline.systems.ssh.host_keys import HostKeys
 from ocifree_pipeline.systems.ssh.reach import proxy_for
 from ocifree_pipeline_tests.systems.ssh.servers import DIE, Network, Server, network
@@ -104,6 +104,24 @@ def test_over_the_bastion_and_a_node_to_what_is_behind_it(net: Network, dialer: 
     assert jumping.run(second, ["true"]).exit == 0
     assert jumping.run(first, ["true"]).exit == 0
     assert net.forwards == [("127.0.0.1", node.port)], "a machine that is passed is reached by those before it only"
+
+
+def test_what_is_behind_a_session_that_ended_is_closed_without_a_word(
+    net: Network, dialer: Dialer, server: Server
+) -> None:
+    """It is closed by threads of the SSH client, whose exceptions nobody would catch."""
+    bastion = net.ssh()
+    dialer.keys.pin(bastion.pinned_as("bastion"))
+    passed = hop(bastion, "bastion")
+    with dialer.login(passed) as session, replace(dialer, jump=passed).way("127.0.0.1", server.port) as open_stream:
+        own = _through(session, passed, "127.0.0.1", server.port, 20)
+        transport = session.get_transport()
+        assert transport is not None
+        transport.packetizer.close()
+        own.close()
+        other = open_stream()
+        assert other.recv(4) == b"SSH-"
+    other.close()
 
 
 def test_what_is_given_is_read_by_the_command_and_is_no_word_of_it(dialer: Dialer, server: Server) -> None:
