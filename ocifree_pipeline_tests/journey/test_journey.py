@@ -33,19 +33,22 @@ def declared(folder: Path) -> dict[str, Any]:
     return data
 
 
-def seeds() -> list[Any]:
-    return [None, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(1, 7))]
+def lives() -> list[Any]:
+    """Which seed kills, and whether it goes on to the end."""
+    whole = [pytest.param(seed, True, marks=pytest.mark.exhaustive) for seed in (None, *range(1, 7))]
+    return [(None, False), *whole]
 
 
-@pytest.mark.parametrize("seed", seeds())
-def test_thirty_days(seed: int | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seed", "to_the_end"), lives())
+def test_thirty_days(seed: int | None, to_the_end: bool, tmp_path: Path) -> None:
     """With a seed, processes are killed at moments that it chooses: daemon, code server, commands, runs."""
     data = declared(tmp_path)
     with living(tmp_path, tenancy=tenancy_for(blueprint_of(parse(yaml.safe_dump(data))))) as life:
         begins(life, data)
         without_capacity(life)
         life.reaper = Reaper(seed, left=KILLS)
-        for stage in (hunted, one_node_lost, partial(upgraded, data=data), backed_up_and_restored, destroyed):
+        end = (backed_up_and_restored, destroyed) if to_the_end else ()
+        for stage in (hunted, one_node_lost, partial(upgraded, data=data), *end):
             life.reaper.left = KILLS
             stage(life)
         assert seed is None or len(life.reaper.victims) > KILLS
