@@ -17,7 +17,6 @@ from ocifree_pipeline.definitions import definitions_for
 from ocifree_pipeline.deployment.blueprint import Blueprint, blueprint_of
 from ocifree_pipeline.deployment.examples import EXAMPLES, example, example_path
 from ocifree_pipeline.deployment.loading import parse
-from ocifree_pipeline.deployment.unbuilt import UNBUILT, is_built
 
 ROOT = Path(__file__).parent.parent
 LINEAGE = Path(__file__).parent / "lineage"
@@ -100,29 +99,6 @@ def test_every_asset_teaches_and_is_owned() -> None:
         assert node.owners == ["team:ocifree"], key
         assert node.group_name != "default", key
         assert node.kinds, key
-        name = key.to_user_string()
-        listed = [name, f"{name} from a Packer build"] if "packer" in node.kinds else [name]
-        built = "ocifree/unbuilt" not in node.tags
-        assert all(map(is_built, listed)) == built or key.path[-1] == "a1_capacity", key
-        assert built == ("missing" not in node.metadata), key
-
-
-def test_what_is_listed_as_unbuilt_exists() -> None:
-    from fnmatch import fnmatchcase
-
-    from ocifree_pipeline.automation.jobs import OPERATIONS
-    from ocifree_pipeline.automation.sensors import sensors
-
-    subjects = {f"job:{name}" for name in OPERATIONS}
-    for blueprint in (full_blueprint(), blueprint_of(parse(example("talos-native")))):
-        graph = definitions_for(blueprint).resolve_asset_graph()
-        subjects |= {f"sensor:{sensor.name}" for sensor in sensors(blueprint)}
-        subjects |= {key.to_user_string() for key in graph.get_all_asset_keys()}
-        packer = [key for key in graph.get_all_asset_keys() if "packer" in graph.get(key).kinds]
-        subjects |= {f"{key.to_user_string()} from a Packer build" for key in packer}
-        subjects |= {f"{check.asset_key.to_user_string()}:{check.name}" for check in graph.asset_check_keys}
-    for pattern in UNBUILT:
-        assert any(fnmatchcase(s, pattern) for s in subjects if (":" in s) == (":" in pattern)), pattern
 
 
 IMPORT = """

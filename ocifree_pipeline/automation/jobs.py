@@ -1,4 +1,4 @@
-"""deploy, verify, and the operations of a long life. An operation that is not built yet is a job that says so."""
+"""deploy, verify, and the operations of a long life."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from ocifree_pipeline.automation.destroy import destroy_job
 from ocifree_pipeline.automation.operations import Body, operation_job
 from ocifree_pipeline.automation.restore import restore_job
 from ocifree_pipeline.deployment.blueprint import Blueprint
-from ocifree_pipeline.deployment.errors import NotYetBuilt
-from ocifree_pipeline.deployment.unbuilt import is_built, missing_for
 from ocifree_pipeline.record.cluster import CLUSTER
 from ocifree_pipeline.record.proxmox import CLUSTER as PROXMOX_CLUSTER
 
@@ -70,22 +68,5 @@ def jobs(blueprint: Blueprint) -> list[Any]:
 
 
 def _operation(blueprint: Blueprint, name: str, describe: str) -> dg.JobDefinition:
-    if not is_built(f"job:{name}"):
-        return _refusing(name, describe)
     body, key, again, risk = BODIES[name]
     return operation_job(blueprint, name, body, key=key, describe=describe, again=again, risk=risk)
-
-
-def _refusing(name: str, describe: str) -> dg.JobDefinition:
-    missing = missing_for(f"job:{name}")
-
-    @dg.op(name=f"{name}_refuses")
-    def refuse() -> None:
-        error = NotYetBuilt(f"job {name}", missing)
-        raise dg.Failure(description=str(error), metadata={"error": "NotYetBuilt"}, allow_retries=False)
-
-    @dg.job(name=name, description=describe, tags={"ocifree/unbuilt": ""})
-    def operation() -> None:
-        refuse()
-
-    return operation

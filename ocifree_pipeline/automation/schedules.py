@@ -1,4 +1,4 @@
-"""Daily proofs: the bill, the drift, the idle rule. They start stopped until what they run is built."""
+"""Daily proofs: the bill, the drift, the idle rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import dagster as dg
 
 from ocifree_pipeline.automation.drift import drift_schedule
 from ocifree_pipeline.deployment.blueprint import Blueprint
-from ocifree_pipeline.deployment.unbuilt import is_built
 from ocifree_pipeline.record.standing import standing
 
 
@@ -43,5 +42,5 @@ def _daily(name: str, key: str, cron: str, describe: str) -> dg.ScheduleDefiniti
         cron_schedule=cron,
         description=describe,
         should_execute=_is_due(key),
-        default_status=dg.DefaultScheduleStatus.RUNNING if is_built(key) else dg.DefaultScheduleStatus.STOPPED,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
     )

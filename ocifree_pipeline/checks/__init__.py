@@ -128,7 +128,7 @@ def checks(blueprint: Blueprint, keys: frozenset[str]) -> Iterator[dg.AssetCheck
         for key in _expand(pattern, names):
             if key in keys:
                 yield define_check(
-                    blueprint, key, name, _JUDGES.get(f"{pattern}:{name}"), describe=describe, blocking=blocking
+                    blueprint, key, name, _JUDGES[f"{pattern}:{name}"], describe=describe, blocking=blocking
                 )
     yield from budget_checks(blueprint, keys)
 

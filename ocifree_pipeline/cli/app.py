@@ -196,7 +196,7 @@ def destroy(
 
 @app.command()
 def graph(deployment: DeploymentFile = None, example: Example = None, as_json: Json = False) -> None:
-    """Print the lineage as a tree, with what is not built yet."""
+    """Print the lineage as a tree."""
     from ocifree_pipeline.cli.graph import show_graph
 
     show_graph(deployment, example, as_json)

@@ -19,8 +19,6 @@ class Node:
     deps: tuple[str, ...]
     checks: tuple[str, ...]
     observed_only: bool = False
-    missing: str | None = None
-    """What this version lacks for it; None if it is built."""
 
 
 def show_graph(path: Path | None, example: str | None, as_json: bool) -> None:
@@ -36,7 +34,6 @@ def show_graph(path: Path | None, example: str | None, as_json: bool) -> None:
                     "kinds": node.kinds,
                     "deps": node.deps,
                     "checks": node.checks,
-                    "built": node.missing is None,
                     "description": node.description,
                 }
                 for node in nodes.values()
@@ -44,12 +41,8 @@ def show_graph(path: Path | None, example: str | None, as_json: bool) -> None:
         )
         return
     say(f"{blueprint.declaration.name}: {len(nodes)} assets, topology {blueprint.plan.topology}", style="bold")
-    for line, built in tree(nodes):
-        say(line, style=None if built else "dim")
-    waiting = {node.missing for node in nodes.values() if node.missing}
-    if waiting:
-        say()
-        say("`not built yet` fails as NotYetBuilt. Missing: " + "; ".join(sorted(waiting)) + ".", style="yellow")
+    for line in tree(nodes):
+        say(line)
 
 
 def lineage() -> Mapping[str, Node]:
@@ -71,13 +64,11 @@ def lineage() -> Mapping[str, Node]:
             deps=tuple(sorted(parent.to_user_string() for parent in found.parent_keys)),
             checks=tuple(checks.get(key, ())),
             observed_only=not found.is_materializable,
-            missing=found.metadata.get("missing"),
         )
     return nodes
 
 
-def tree(nodes: Mapping[str, Node]) -> Iterator[tuple[str, bool]]:
-    """Lines of the tree, and whether the asset of the line is built."""
+def tree(nodes: Mapping[str, Node]) -> Iterator[str]:
     depth: dict[str, int] = {}
     for key, node in nodes.items():
         depth[key] = 1 + max((depth[dep] for dep in node.deps), default=-1)
@@ -86,7 +77,7 @@ def tree(nodes: Mapping[str, Node]) -> Iterator[tuple[str, bool]]:
     for key in nodes:
         children.setdefault(home.get(key), []).append(key)
 
-    def lines(key: str, indent: str, last: bool, root: bool) -> Iterator[tuple[str, bool]]:
+    def lines(key: str, indent: str, last: bool, root: bool) -> Iterator[str]:
         node = nodes[key]
         branch = "" if root else ("`-- " if last else "|-- ")
         if on_terminal():
@@ -94,8 +85,7 @@ def tree(nodes: Mapping[str, Node]) -> Iterator[tuple[str, bool]]:
         also = [dep for dep in node.deps if dep != home.get(key)]
         notes = [f"after {', '.join(also)}"] if also else []
         notes += [f"{len(node.checks)} check{'s' if len(node.checks) > 1 else ''}"] if node.checks else []
-        notes += ["not built yet"] if node.missing else []
-        yield f"{indent}{branch}{key}" + (f"  ({'; '.join(notes)})" if notes else ""), node.missing is None
+        yield f"{indent}{branch}{key}" + (f"  ({'; '.join(notes)})" if notes else "")
         below = children.get(key, [])
         deeper = indent if root else indent + ("    " if last else "│   " if on_terminal() else "|   ")
         for index, child in enumerate(below):

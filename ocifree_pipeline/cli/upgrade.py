@@ -12,8 +12,7 @@ from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.layers import Layer
 from ocifree_pipeline.cli.output import fail, say
 from ocifree_pipeline.cli.up import drive
-from ocifree_pipeline.deployment.errors import NeedsConfirmation, NotYetBuilt
-from ocifree_pipeline.deployment.unbuilt import is_built, missing_for
+from ocifree_pipeline.deployment.errors import NeedsConfirmation
 
 
 def upgrade_layer(layer: Layer, path: Path | None, yes: str | None, as_json: bool) -> None:
@@ -23,8 +22,6 @@ def upgrade_layer(layer: Layer, path: Path | None, yes: str | None, as_json: boo
     from ocifree_pipeline.automation.operations import op_of
 
     deployment, job, again = blueprint.declaration.name, f"upgrade_{layer}", f"ocifree upgrade {layer}"
-    if not is_built(f"job:{job}"):
-        raise fail(NotYetBuilt(f"job {job}", missing_for(f"job:{job}")), as_json=as_json)
     if yes is None:
         if not as_json:
             say(f"{layer}: one node at a time restarts, after a look at all of them; it stops on the first doubt.")

@@ -116,7 +116,7 @@ class NotYetBuilt(OcifreeError):
         super().__init__(
             f"{subject} is not built yet",
             why=f"missing: {missing}",
-            fix="see `ocifree graph` for what is built; nothing was changed",
+            fix="nothing was changed; declare something else, docs/declaration.md says what there is",
         )
 
 

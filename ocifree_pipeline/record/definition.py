@@ -10,8 +10,7 @@ from typing import Any
 import dagster as dg
 
 from ocifree_pipeline.deployment.blueprint import Blueprint
-from ocifree_pipeline.deployment.errors import NotYetBuilt, OcifreeError, PreconditionMissing, Reaction, reaction_to
-from ocifree_pipeline.deployment.unbuilt import missing_for
+from ocifree_pipeline.deployment.errors import OcifreeError, PreconditionMissing, Reaction, reaction_to
 from ocifree_pipeline.record.facts import SomeFacts, find_facts, materialize_command, read_facts
 from ocifree_pipeline.record.history import require_own_history
 from ocifree_pipeline.record.outcome import Facts, Outcome, Scalar, as_table
@@ -52,7 +51,7 @@ Judge = Callable[[Step], Verdict]
 def define_asset(
     blueprint: Blueprint,
     key: str,
-    body: Body | None,
+    body: Body,
     *,
     group: str,
     kinds: Iterable[str],
@@ -60,9 +59,6 @@ def define_asset(
     deps: Iterable[str] = (),
     code_version: str = "1",
 ) -> dg.AssetsDefinition:
-    """An asset. Without a body it is listed in `unbuilt.py` and fails as NotYetBuilt."""
-    run_body = body or _unbuilt(key)
-
     @dg.asset(
         key=key.split("/"),
         deps=[dep.split("/") for dep in deps],
@@ -71,15 +67,14 @@ def define_asset(
         owners=OWNERS,
         description=describe,
         code_version=code_version,
-        tags=_tags(blueprint, built=body is not None),
-        metadata={} if body else {"missing": missing_for(key)},
+        tags={"ocifree/deployment": blueprint.declaration.name, "ocifree/topology": blueprint.plan.topology},
     )
     def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         started = time.monotonic()
         try:
             _require_home(blueprint)
             step = Step(blueprint, key, context.instance, context.log.info)
-            outcome = run_body(step)
+            outcome = body(step)
         except OcifreeError as error:
             raise _as_dagster(context, key, error) from error
         context.log.info(outcome.summary)
@@ -95,18 +90,15 @@ def define_check(
     blueprint: Blueprint,
     asset: str,
     name: str,
-    judge: Judge | None,
+    judge: Judge,
     *,
     describe: str,
     blocking: bool = False,
 ) -> dg.AssetChecksDefinition:
-    """A check. Without a judge it is listed in `unbuilt.py` and fails as NotYetBuilt."""
-    run_judge = judge or _unbuilt(f"{asset}:{name}")
-
     @dg.asset_check(asset=asset.split("/"), name=name, description=describe, blocking=blocking)
     def run(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         try:
-            verdict = run_judge(Step(blueprint, asset, context.instance, context.log.info))
+            verdict = judge(Step(blueprint, asset, context.instance, context.log.info))
         except OcifreeError as error:
             raise _as_dagster(context, asset, error) from error
         metadata: dict[str, Any] = {"summary": verdict.summary, **(verdict.numbers or {})}
@@ -133,20 +125,6 @@ def record_anew(step: Step, key: str, facts: Facts, said: str) -> None:
             tags={"dagster/data_version": facts.version()},
         )
     )
-
-
-def _tags(blueprint: Blueprint, *, built: bool) -> dict[str, str]:
-    tags = {"ocifree/deployment": blueprint.declaration.name, "ocifree/topology": blueprint.plan.topology}
-    return tags if built else {**tags, "ocifree/unbuilt": ""}
-
-
-def _unbuilt(subject: str) -> Callable[[Step], Any]:
-    missing = missing_for(subject)
-
-    def refuse(step: Step) -> Any:
-        raise NotYetBuilt(subject, missing)
-
-    return refuse
 
 
 def _require_home(blueprint: Blueprint) -> None:

@@ -66,15 +66,18 @@ def test_a_failed_run_ends_with_what_why_fix_and_the_command(dagster_home: Path,
     assert [event["kind"] for event in events["events"]] == ["started", "failed"]
 
 
-def test_what_is_not_built_exits_5(here: Ocifree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_built_exits_5(here: Ocifree) -> None:
     import dagster as dg
 
-    from ocifree_pipeline.deployment import unbuilt
     from ocifree_pipeline.deployment.blueprint import find_blueprint
-    from ocifree_pipeline.record.definition import define_asset
+    from ocifree_pipeline.deployment.errors import NotYetBuilt
+    from ocifree_pipeline.record.definition import Step, define_asset
+    from ocifree_pipeline.record.outcome import Outcome
 
-    monkeypatch.setattr(unbuilt, "UNBUILT", {"test/colour": "paint"})
-    colour = define_asset(find_blueprint(), "test/colour", None, group="test", kinds=(), describe="Blue.")
+    def paint(step: Step) -> Outcome:
+        raise NotYetBuilt(step.key, "paint")
+
+    colour = define_asset(find_blueprint(), "test/colour", paint, group="test", kinds=(), describe="Blue.")
     with dg.DagsterInstance.get() as instance:
         assert not dg.materialize([colour], instance=instance, raise_on_error=False).success
     watched = here("watch")

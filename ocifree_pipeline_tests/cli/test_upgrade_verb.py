@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from ocifree_pipeline.cli.app import app
 from ocifree_pipeline.cli.exits import Exit
-from ocifree_pipeline.deployment import unbuilt
 from ocifree_pipeline.deployment.examples import example
 
 
@@ -48,11 +47,3 @@ def test_with_the_name_the_job_is_run(declared: Path) -> None:
     (words,) = ran
     assert words[:4] == ["job", "execute", "--job", "upgrade_kubernetes"]
     assert '{"upgrade_kubernetes_step_by_step": {"config": {"confirm": "lab"}}}' in Path(words[-1]).read_text()
-
-
-def test_what_is_not_built_says_so_before_it_asks(declared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unbuilt, "UNBUILT", {"job:upgrade_talos": "paint"})
-    told = CliRunner().invoke(app, ["upgrade", "talos", "--deployment", str(declared)])
-    assert told.exit_code == Exit.NOT_YET_BUILT
-    assert "job upgrade_talos is not built yet" in told.output
-    assert ran == []

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ocifree_pipeline.deployment import errors, unbuilt
+from ocifree_pipeline.deployment import errors
 from ocifree_pipeline.deployment.blueprint import Blueprint, blueprint_of
 from ocifree_pipeline.deployment.errors import OcifreeError, Reaction, reaction_to
 from ocifree_pipeline.deployment.examples import example
@@ -165,20 +165,6 @@ def test_a_passing_fault_is_tried_again(
 
 def test_an_unknown_exception_is_a_bug_and_stops() -> None:
     assert reaction_to(ZeroDivisionError()) is Reaction.STOP
-
-
-def test_an_asset_without_a_body_refuses_by_name(
-    blueprint: Blueprint, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(unbuilt, "UNBUILT", {"test/colour": "paint"})
-    made = define_asset(blueprint, "test/colour", None, group="x", kinds=set(), describe="x")
-    result = dg.materialize([made], instance=instance, raise_on_error=False)
-    failure = result.failure_data_for_node("test__colour")
-    assert failure is not None
-    assert failure.user_failure_data is not None
-    assert failure.user_failure_data.metadata["error"].value == "NotYetBuilt"
-    with pytest.raises(KeyError, match="needs a body"):
-        define_asset(blueprint, "tenancy/limits", None, group="x", kinds=set(), describe="x")
 
 
 def test_without_a_home_nothing_starts(blueprint: Blueprint) -> None:
