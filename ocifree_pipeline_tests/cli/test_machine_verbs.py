@@ -138,7 +138,7 @@ def test_words_that_make_no_sense_are_refused(ocifree: Ocifree) -> None:
         ("+machines/bastion and group:images", set()),
         ("oci/custom_image/*", {"oci/custom_image/base_hardened_amd64", "oci/custom_image/talos_oracle"}),
         ('key:"oci/network"', {"oci/network"}),
-        ("group:tenancy and not tenancy/limits", {"tenancy/plan", "tenancy/guardrails"}),
+        ("group:tenancy and not tenancy/limits", {"tenancy/plan", "tenancy/guardrails", "tenancy/storage_quota"}),
     ],
 )
 def test_keys_may_stand_bare_in_a_selection(typed: str, meant: set[str] | None) -> None:

@@ -250,6 +250,11 @@ class _Behind:
         with suppress(EOFError, OSError):
             self.channel.close()
 
+    @property
+    def _closed(self) -> bool:
+        """Sockets have it, and a session over this one asks for it when it ends."""
+        return self.channel.closed
+
 
 def _through(bastion: paramiko.SSHClient, jump: Hop, host: str, port: int, timeout: float) -> _Behind:
     import paramiko
