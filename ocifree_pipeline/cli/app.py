@@ -173,7 +173,7 @@ def upgrade(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Upgrade one node at a time, after a snapshot, with a look at everything in between; stops on doubt."""
+    """Upgrade one node at a time, with a look at everything in between; stops on the first doubt."""
     from ocifree_pipeline.cli.upgrade import upgrade_layer
 
     upgrade_layer(layer, deployment, yes, as_json)
