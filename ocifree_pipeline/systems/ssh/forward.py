@@ -77,6 +77,7 @@ class _Forward:
                 return
             with suppress(OSError):
                 visitor, _ = self.listening.accept()
+                visitor.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._thread(self._serve, visitor)
 
     def _thread(self, work: Callable[..., None], *arguments: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from pydantic import SecretStr
 from ocifree_pipeline.deployment.errors import AuthFailed, NotVerified, OcifreeError, Refused, Transient
 from ocifree_pipeline.systems.ssh.dialer import Dialer, Hop, HostKeyChanged, HostKeyUnknown, _through
 from ocifree_pipeline.systems.ssh.host_keys import HostKeys
-from ocifree_pipeline.systems.ssh.reach import proxy_for
+from ocifree_pipeline.systems.ssh.reach import open_socket, proxy_for
 from ocifree_pipeline_tests.systems.ssh.servers import DIE, Network, Server, network
 
 
@@ -187,6 +188,13 @@ def test_what_a_proxy_answers(
     proxied = replace(dialer, http_proxy=f"http://127.0.0.1:{net.proxy(reply)}")
     with pytest.raises(kind):
         proxied.run(hop(server), ["true"])
+
+
+def test_short_words_are_not_held_back(net: Network, server: Server) -> None:
+    """A word and its answer take a millisecond; waiting for the other side's acknowledgement makes 40 of it."""
+    for proxy in (None, f"http://127.0.0.1:{net.proxy()}"):
+        with open_socket("127.0.0.1", server.port, proxy=proxy, timeout=20) as opened:
+            assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_nobody_there(dialer: Dialer, net: Network) -> None:
