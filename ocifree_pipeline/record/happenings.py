@@ -6,14 +6,21 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.events import JobFailureData
 
 from ocifree_pipeline.record.facts import materialize_command
 
+if TYPE_CHECKING:
+    from dagster_shared.error import SerializableErrorInfo
+
 INTERRUPTED = "interrupted"
 """How to react to the end of a process: as an error has its reaction."""
+
+THE_RUN = "the run"
+"""What failed when no asset did."""
 
 _PROCESS_ENDED = {"DagsterExecutionInterruptedError", "ChildProcessCrashException"}
 
@@ -103,6 +110,11 @@ def _happening(entry: dg.EventLogEntry, names: dict[str, str], talk: bool) -> Ha
         return Happening("retry", subject, "will be tried again", entry.timestamp)
     if event.event_type is dg.DagsterEventType.STEP_FAILURE:
         return _failure(event, subject, entry.timestamp)
+    if event.event_type is dg.DagsterEventType.RUN_FAILURE:
+        ended = event.event_specific_data
+        if not isinstance(ended, JobFailureData) or ended.error is None or ended.first_step_failure_event is not None:
+            return None
+        return _unexpected(ended.error, THE_RUN, entry.timestamp)
     if event.event_type is dg.DagsterEventType.STEP_SKIPPED:
         return Happening("skipped", subject, "", entry.timestamp)
     if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -115,13 +127,16 @@ def _happening(entry: dg.EventLogEntry, names: dict[str, str], talk: bool) -> Ha
     return None
 
 
-def _failure(event: dg.DagsterEvent, subject: str, at: float) -> Happening | None:
+def _failure(event: dg.DagsterEvent, subject: str, at: float) -> Happening:
     data = event.step_failure_data
     told = data.user_failure_data
     if told is not None:
         details = {name: getattr(value, "value", None) for name, value in told.metadata.items()}
         return Happening("failed", subject, told.description or "", at, details)
-    cause = data.error
+    return _unexpected(data.error, subject, at)
+
+
+def _unexpected(cause: SerializableErrorInfo | None, subject: str, at: float) -> Happening:
     while cause is not None and cause.cause is not None:
         cause = cause.cause
     name, text = (cause.cls_name, cause.message.strip()) if cause else (None, "it ended without a word")
@@ -131,7 +146,9 @@ def _failure(event: dg.DagsterEvent, subject: str, at: float) -> Happening | Non
 def _own_words(subject: str, name: str, text: str) -> dict[str, str]:
     """What to say of a failure that is none of our errors: the process ended, or ocifree has a fault."""
     asset = subject.partition(":")[0]
-    again = materialize_command(f"{asset}+") if "/" in asset else "ocifree up"
+    again, logs = (
+        (materialize_command(f"{asset}+"), f"ocifree logs {asset}") if "/" in asset else ("ocifree up", "ocifree logs")
+    )
     if name in _PROCESS_ENDED:
         return {
             "what": "its process was ended while it worked",
@@ -143,6 +160,6 @@ def _own_words(subject: str, name: str, text: str) -> dict[str, str]:
     return {
         "what": text.splitlines()[0] if text else name,
         "why": f"{name}, which ocifree does not expect here",
-        "fix": f"`ocifree logs {asset}` shows where; if it comes again, it is a fault of ocifree",
+        "fix": f"`{logs}` shows where; if it comes again, it is a fault of ocifree",
         "again": again,
     }

@@ -37,6 +37,7 @@ def test_a_stranger_reads_the_words_of_the_sample(native: Deployment) -> None:
         "cilium:cilium_ok",
         "cilium:in_time",
         "flux:releases_ready",
+        "gateway:in_time",
         "gateway:ingress_reachable",
     }
     reserved = native.facts("oci/reserved_ips")["addresses"]["ingress"]["address"]
@@ -61,4 +62,4 @@ def test_the_entrance_that_somebody_moved_is_found(native: Deployment) -> None:
     assert all(checks(native.materialize("platform/flux", "platform/cilium")).values())
     result = native.materialize("platform/gateway")
     assert "point" in native.metadata("platform/gateway")["plan"]
-    assert checks(result) == {"gateway:ingress_reachable": True, "gateway:drift": True}
+    assert checks(result) == {"gateway:ingress_reachable": True, "gateway:in_time": True, "gateway:drift": True}

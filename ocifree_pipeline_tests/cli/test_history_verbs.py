@@ -66,6 +66,20 @@ def test_a_failed_run_ends_with_what_why_fix_and_the_command(dagster_home: Path,
     assert [event["kind"] for event in events["events"]] == ["started", "failed"]
 
 
+def test_a_run_that_fails_before_its_first_asset_says_why(dagster_home: Path, tmp_path: Path) -> None:
+    """Sockets have short names, so a folder for temporary files with a long one is none for Dagster."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    up = run(
+        "up", "--yes", "--select", "tenancy/limits",
+        home=dagster_home, cwd=tmp_path, HOME=str(tmp_path), TMPDIR=str(folder),
+    )  # fmt: skip
+    assert up.returncode == Exit.FAILED
+    assert "the run failed: OSError: AF_UNIX path too long" in up.stdout
+    assert "`ocifree logs` shows where" in up.stdout
+    assert "again: ocifree up" in up.stdout
+
+
 def test_what_is_not_built_exits_5(here: Ocifree) -> None:
     import dagster as dg
 

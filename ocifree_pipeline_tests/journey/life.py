@@ -16,10 +16,12 @@ import json
 import mmap
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -270,12 +272,20 @@ class Life:
         return self.folder / f"{name.replace(' ', '-')}.log"
 
 
+def _short_name_of(folder: Path) -> Path:
+    """Sockets are made in there, and their path may have no more than 107 characters."""
+    name = Path(tempfile.mkdtemp(prefix="life-")) / "t"
+    name.symlink_to(folder)
+    return name
+
+
 @contextmanager
 def living(folder: Path, *, tenancy: dict[str, object]) -> Iterator[Life]:
     """A folder with the declaration that `ocifree init` writes, and a tenancy in the sandbox."""
     clock = folder / "clock"
     clock.write_bytes(struct.pack("<q", 0))
-    (folder / "temporary").mkdir(mode=0o700)
+    temporary = folder / "temporary"
+    temporary.mkdir(mode=0o700)
     with clock.open("r+b") as file:
         ahead = mmap.mmap(file.fileno(), 8)
     environ = {
@@ -283,7 +293,7 @@ def living(folder: Path, *, tenancy: dict[str, object]) -> Iterator[Life]:
         "OCIFREE_LIFE_CLOCK": str(clock),
         "PYTHONPATH": os.pathsep.join([str(CLOCK), str(CLOCK.parents[2])]),
         "DAGSTER_HOME": str(folder / "dagster"),
-        "TMPDIR": str(folder / "temporary"),
+        "TMPDIR": str(_short_name_of(temporary)),
         "DAGSTER_DISABLE_TELEMETRY": "1",
     }
     where = folder / "sandbox"
@@ -308,3 +318,4 @@ def living(folder: Path, *, tenancy: dict[str, object]) -> Iterator[Life]:
     finally:
         life.stop()
         sandbox.stop()
+        shutil.rmtree(Path(environ["TMPDIR"]).parent)
