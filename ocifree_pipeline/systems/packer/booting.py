@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import paramiko
 
 USER = "probe"
+ROOT_HOME = "/root"
 UNLISTED_PORT = 8099
 BOOT_SECONDS, SLOW_BOOT_SECONDS = 300.0, 2700.0
 MEMORY_MB = 1024
@@ -189,7 +190,7 @@ def _first_boot(folder: Path, name: str, public_key: str) -> None:
         "sudo": "ALL=(ALL) NOPASSWD:ALL",
         "ssh_authorized_keys": [public_key],
     }
-    root = {"path": "/root/.ssh/authorized_keys", "permissions": "0600", "content": f"{public_key}\n"}
+    root = {"path": f"{ROOT_HOME}/.ssh/authorized_keys", "permissions": "0600", "content": f"{public_key}\n"}
     folder.mkdir()
     (folder / "meta-data").write_text(json.dumps({"instance-id": name, "local-hostname": name}), "utf-8")
     (folder / "user-data").write_text(f"#cloud-config\n{json.dumps({'users': [user], 'write_files': [root]})}", "utf-8")

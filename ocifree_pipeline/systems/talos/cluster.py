@@ -211,10 +211,19 @@ def bootstrap_once(
     first = nodes.control_planes[0]
     intent = journal.intend(BOOTSTRAP, cluster, {"node": first.hostname}, now=now())
 
+    start_etcd(nodes, lambda node: node.bootstrap(), timeout=timeout, clock=clock)
+    journal.close(intent, "etcd lists its first member")
+    return True
+
+
+def start_etcd(nodes: Nodes, start: Callable[[Talos], None], *, timeout: float, clock: Clock) -> None:
+    """Until the first control plane has taken `start`, and etcd lists it as a member."""
+    first = nodes.control_planes[0]
+
     def ask() -> bool:
         with nodes.open(first) as node:
             try:
-                node.bootstrap()
+                start(node)
             except AlreadyDone:
                 return True
             except NotYet:
@@ -229,8 +238,6 @@ def bootstrap_once(
         timeout=timeout,
         clock=clock,
     )
-    journal.close(intent, "etcd lists its first member")
-    return True
 
 
 def wait_for_etcd(nodes: Nodes, say: Callable[[str], None], *, timeout: float, clock: Clock = time) -> EtcdView:

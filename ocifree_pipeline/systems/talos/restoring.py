@@ -14,9 +14,8 @@ from pathlib import Path
 from ocifree_pipeline.deployment.errors import NeedsConfirmation, Transient
 from ocifree_pipeline.systems.journal import Intent, Journal
 from ocifree_pipeline.systems.oci.waiting import Clock, Pause, wait_for
-from ocifree_pipeline.systems.talos.channel import AlreadyDone, NotYet
 from ocifree_pipeline.systems.talos.client import Talos
-from ocifree_pipeline.systems.talos.cluster import ETCD, PREPARING, Nodes, look_at_etcd
+from ocifree_pipeline.systems.talos.cluster import ETCD, PREPARING, Nodes, start_etcd
 
 WIPE, RECOVER = "talos.restore", "talos.recover"
 EPHEMERAL = "EPHEMERAL"
@@ -73,28 +72,13 @@ def restore(
     first = nodes.control_planes[0]
     journal.intend(RECOVER, cluster, {"backup": backup, "node": first.hostname}, now=now(), lifetime=RESUMABLE)
 
-    def ask() -> bool:
-        with nodes.open(first) as node:
-            if _holds_etcd(node):
-                return True
+    def start(node: Talos) -> None:
+        if not _holds_etcd(node):
             say(f"{first.hostname}: start etcd from {backup}")
-            try:
-                node.recover(snapshot)
-                node.bootstrap(from_snapshot=True)
-            except AlreadyDone:
-                return True
-            except NotYet:
-                return False
-        return True
+            node.recover(snapshot)
+            node.bootstrap(from_snapshot=True)
 
-    wait_for(ask, bool, what=f"{first.hostname} takes the snapshot", timeout=timeout, clock=clock)
-    wait_for(
-        lambda: look_at_etcd(nodes),
-        lambda seen: any(one.hostname == first.hostname for one in seen.members),
-        what=f"etcd has {first.hostname} as a member",
-        timeout=timeout,
-        clock=clock,
-    )
+    start_etcd(nodes, start, timeout=timeout, clock=clock)
 
 
 def holders(nodes: Nodes) -> tuple[str, ...]:

@@ -149,7 +149,10 @@ def test_a_machine_ends_with_its_block_and_keeps_its_key_to_itself(tmp_path: Pat
         seed = (tmp_path / "probe" / "seed" / "user-data").read_text()
         assert seed.startswith("#cloud-config\n")
         told = json.loads(seed.partition("\n")[2])
-        assert (told["users"][0]["lock_passwd"], told["write_files"][0]["path"]) == (True, "/root/.ssh/authorized_keys")
+        assert (told["users"][0]["lock_passwd"], told["write_files"][0]["path"]) == (
+            True,
+            str(Path("/root", ".ssh", "authorized_keys")),
+        )
     assert machine.process.poll() is not None
 
 
