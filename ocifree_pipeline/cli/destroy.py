@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ import typer
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.output import fail, say, table
-from ocifree_pipeline.cli.up import drive
+from ocifree_pipeline.cli.up import drive_job
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import NeedsConfirmation, OcifreeError
 
@@ -36,9 +35,7 @@ def destroy_deployment(path: Path | None, yes: str | None, as_json: bool) -> Non
             _ask(deployment, on_stderr=as_json)
     except OcifreeError as error:
         raise fail(error, as_json=as_json) from error
-    config = home / "destroy.yaml"
-    config.write_text(json.dumps({"ops": {OP: {"config": {"confirm": deployment}}}}))
-    raise typer.Exit(drive(["job", "execute", "--job", NAME, "--config", str(config)], "destroy.log", as_json))
+    raise typer.Exit(drive_job(home, NAME, OP, {"confirm": deployment}, as_json))
 
 
 def _show(blueprint: Blueprint, standing: Sequence[Remains]) -> None:

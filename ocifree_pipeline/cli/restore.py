@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.output import fail, say, say_json, table
-from ocifree_pipeline.cli.up import drive
+from ocifree_pipeline.cli.up import drive_job
 from ocifree_pipeline.deployment.errors import NeedsConfirmation, OcifreeError
 
 
@@ -58,6 +57,4 @@ def restore_backup(path: Path | None, backup: str, yes: str | None, as_json: boo
             fix=f"ocifree restore, and type {deployment}; in scripts: ocifree restore --yes {deployment}",
         )
         raise fail(error, as_json=as_json)
-    config = home / "restore.yaml"
-    config.write_text(json.dumps({"ops": {OP: {"config": {"backup": backup, "confirm": yes}}}}))
-    raise typer.Exit(drive(["job", "execute", "--job", NAME, "--config", str(config)], "restore.log", as_json))
+    raise typer.Exit(drive_job(home, NAME, OP, {"backup": backup, "confirm": yes}, as_json))

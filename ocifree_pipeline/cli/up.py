@@ -5,9 +5,11 @@ The run is a process of its own, in a session of its own: closing the terminal o
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +61,13 @@ def materialize(select: str, as_json: bool = False) -> Exit:
         what = f"the run did not start: {wrong}"
         raise refuse(what, "`ocifree graph` shows the assets", Exit.FAILED, as_json=as_json)
     return drive(["asset", "materialize", "--select", selection], "up.log", as_json)
+
+
+def drive_job(home: Path, job: str, op: str, config: Mapping[str, str], as_json: bool) -> Exit:
+    """Run a job that a person has agreed to, and tell what happens."""
+    file = home / f"{job}.yaml"
+    file.write_text(json.dumps({"ops": {op: {"config": config}}}))
+    return drive(["job", "execute", "--job", job, "--config", str(file)], f"{job}.log", as_json)
 
 
 def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:

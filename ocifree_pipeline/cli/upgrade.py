@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
@@ -11,7 +10,7 @@ from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.layers import Layer
 from ocifree_pipeline.cli.output import fail, say
-from ocifree_pipeline.cli.up import drive
+from ocifree_pipeline.cli.up import drive_job
 from ocifree_pipeline.deployment.errors import NeedsConfirmation
 
 
@@ -36,6 +35,4 @@ def upgrade_layer(layer: Layer, path: Path | None, yes: str | None, as_json: boo
             fix=f"{again}, and type {deployment}; in scripts: {again} --yes {deployment}",
         )
         raise fail(error, as_json=as_json)
-    config = home / f"{job}.yaml"
-    config.write_text(json.dumps({"ops": {op_of(job): {"config": {"confirm": deployment}}}}))
-    raise typer.Exit(drive(["job", "execute", "--job", job, "--config", str(config)], f"{job}.log", as_json))
+    raise typer.Exit(drive_job(home, job, op_of(job), {"confirm": deployment}, as_json))

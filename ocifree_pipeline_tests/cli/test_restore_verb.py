@@ -23,7 +23,7 @@ def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ran.append(words)
         return Exit.OK
 
-    monkeypatch.setattr("ocifree_pipeline.cli.restore.drive", drive)
+    monkeypatch.setattr("ocifree_pipeline.cli.up.drive", drive)
     file = tmp_path / "deployment.yaml"
     file.write_text(example("talos-native"))
     return file

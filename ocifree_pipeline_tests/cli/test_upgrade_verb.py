@@ -20,7 +20,7 @@ def declared(dagster_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ran.append(words)
         return Exit.OK
 
-    monkeypatch.setattr("ocifree_pipeline.cli.upgrade.drive", drive)
+    monkeypatch.setattr("ocifree_pipeline.cli.up.drive", drive)
     file = tmp_path / "deployment.yaml"
     file.write_text(example("talos-native"))
     return file
