@@ -79,7 +79,7 @@ class RunningSandbox:
         """A real SDK client. It does not retry unless told so: ``retry_strategy=oci.retry.DEFAULT_RETRY_STRATEGY``."""
         import oci
 
-        options = {"retry_strategy": oci.retry.NoneRetryStrategy(), "timeout": (5, 30), "signer": self.owner} | options
+        options = {"retry_strategy": oci.retry.NoneRetryStrategy(), "timeout": (5, 30)} | options
         return cls(self.config, service_endpoint=self.endpoint, **options)
 
     def signer(self, **changes: str) -> Any:
