@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ocifree_pipeline.deployment.machine_differences import differences
+from ocifree_pipeline.deployment.machine_differences import differences, newer_image
 from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.claims import claim_of, standing_of
 from ocifree_pipeline.record.definition import Step, Verdict
@@ -64,9 +64,12 @@ def never_recreated(step: Step) -> Verdict:
         return Verdict(False, f"{facts.ocid} is gone; materializing {step.key} asks for another")
     first = first_ocid(step.instance, facts.name)
     found = [] if there.id == first else [f"{there.id} stands, the first one was {first}"]
-    found += differences(claim_of(step, _machine(step, facts), reserved_ip=None).declared, standing_of(there))
+    declared, standing = claim_of(step, _machine(step, facts), reserved_ip=None).declared, standing_of(there)
+    found += differences(declared, standing)
     if not found:
-        return Verdict(True, "the instance of the first day, as it was planned", numbers={"differences": 0})
+        newer = newer_image(declared, standing)
+        later = f"; kept up to date in place, {newer} is for the next machine" if newer else ""
+        return Verdict(True, f"the instance of the first day, as it was planned{later}", numbers={"differences": 0})
     return Verdict(False, "; ".join(found), numbers={"differences": len(found)}, warn=True)
 
 

@@ -1,5 +1,5 @@
 """How a machine that stands differs from what is declared now. Said, with the command, and never done: capacity for
-another may never come. Pure."""
+another may never come. A newer image is no difference: a machine is brought up to date in place. Pure."""
 
 from __future__ import annotations
 
@@ -25,19 +25,22 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What would be launched today. `image` None: Oracle's own, which updates itself in place."""
+    """What would be launched today. None: nothing to compare, as it is changed in place whenever it changes."""
 
     machine: Machine
     image: str | None
     user_data: str | None
-    ssh_public_keys: frozenset[str]
+    ssh_public_keys: frozenset[str] | None
 
 
 def differences(declared: Declared, standing: Standing) -> Iterator[str]:
     """A sentence for each, with what it would take."""
     machine = declared.machine
     if standing.shape != machine.shape:
-        yield f"shape {standing.shape} instead of {machine.shape}: {_anew(standing)}"
+        yield (
+            f"shape {standing.shape} instead of {machine.shape}: there may never be capacity for another, and only a "
+            f"new machine has it: oci compute instance terminate --instance-id {standing.ocid}, then `ocifree up`"
+        )
     elif machine.shape == A1_SHAPE and (standing.ocpus, standing.memory_gb) != (machine.ocpus, machine.memory_gb):
         size = json.dumps({"ocpus": machine.ocpus, "memoryInGBs": machine.memory_gb})
         yield (
@@ -45,19 +48,18 @@ def differences(declared: Declared, standing: Standing) -> Iterator[str]:
             f"{machine.memory_gb}: reshaping restarts it, and it may not come back for lack of capacity: "
             f"oci compute instance update --instance-id {standing.ocid} --shape-config '{size}'"
         )
-    if declared.image is not None and standing.image != declared.image:
-        yield f"made from image {standing.image}, now there is {declared.image}: {_anew(standing)}"
-    if standing.ssh_public_keys != declared.ssh_public_keys:
+    if declared.ssh_public_keys not in (None, standing.ssh_public_keys):
         yield (
             "access.ssh_public_keys changed, and Oracle fixes them at launch: log in and edit "
             "~/.ssh/authorized_keys on the machine"
         )
-    elif declared.user_data is not None and standing.user_data != declared.user_data:
-        yield f"its first boot was configured differently, and Oracle fixes that at launch: {_anew(standing)}"
+    elif declared.user_data not in (None, standing.user_data):
+        yield (
+            "its first boot would be configured differently today, and Oracle fixes that at launch: make the change on "
+            "the machine itself"
+        )
 
 
-def _anew(standing: Standing) -> str:
-    return (
-        f"only a new machine has it, and there may be no capacity for one: oci compute instance terminate "
-        f"--instance-id {standing.ocid}, then `ocifree up`"
-    )
+def newer_image(declared: Declared, standing: Standing) -> str | None:
+    """What the next machine is made from, where that is not what this one was made from."""
+    return declared.image if declared.image not in (None, standing.image) else None

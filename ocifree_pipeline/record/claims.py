@@ -48,6 +48,8 @@ def claim_of(step: Step, machine: Machine, *, reserved_ip: str | None) -> Claim:
         ssh_public_keys=keys,
         user_data=user_data,
     )
+    if kind_of(blueprint.image_of(machine)) == "talos":
+        return Claim(wanted, Declared(machine, image, user_data=None, ssh_public_keys=None))
     encoded = base64.b64encode(user_data.get_secret_value().encode()).decode()
     return Claim(wanted, Declared(machine, None if is_oracles else image, encoded, frozenset(keys)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,38 @@ def test_without_the_bastion_the_machine_is_claimed_and_then_waits_for_the_way(p
     assert "take over lab-ampere-1" in proxmox.metadata(AMPERE)["plan"]
 
 
-def test_another_image_or_size_is_told_and_never_done(proxmox: Deployment) -> None:
+def test_a_newer_image_is_for_the_next_machine(proxmox: Deployment) -> None:
     proxmox.materialize(BASTION, AMPERE)
     ocid, calls = proxmox.facts(AMPERE)["ocid"], proxmox.mutations()
-    proxmox.pretend("oci/custom_image/proxmox_ampere", **a1_image("ocid1.image.oc1.uk-london-1.other"))
+    newer = "ocid1.image.oc1.uk-london-1.other"
+    proxmox.pretend("oci/custom_image/proxmox_ampere", **a1_image(newer))
     result = proxmox.materialize(AMPERE)
     assert proxmox.facts(AMPERE)["ocid"] == ocid
     assert proxmox.mutations() == calls
-    assert "left as it is: made from image" in proxmox.metadata(AMPERE)["plan"]
+    assert proxmox.metadata(AMPERE)["plan"] == "nothing to do"
+    (verdict,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "never_recreated"]
+    assert verdict.passed
+    assert str(verdict.description).endswith(f"kept up to date in place, {newer} is for the next machine")
+
+
+def test_what_only_a_person_can_change_is_told_and_never_done(proxmox: Deployment) -> None:
+    proxmox.materialize(BASTION, AMPERE)
+    calls = proxmox.mutations()
+    access = proxmox.blueprint.declaration.access
+    keys = (
+        *access.ssh_public_keys,
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAbcdefghijklmnopqrstuvwxyz0123456789ABCDEF you",
+    )
+    declaration = proxmox.blueprint.declaration.model_copy(
+        update={"access": access.model_copy(update={"ssh_public_keys": keys})}
+    )
+    result = replace(proxmox, blueprint=replace(proxmox.blueprint, declaration=declaration)).materialize(AMPERE)
+    assert proxmox.mutations() == calls
+    assert "left as it is: access.ssh_public_keys changed" in proxmox.metadata(AMPERE)["plan"]
     (verdict,) = [one for one in result.get_asset_check_evaluations() if one.check_name == "never_recreated"]
     assert (verdict.passed, verdict.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "oci compute instance terminate" in str(verdict.description)
+    assert "authorized_keys" in str(verdict.description)
+    assert "terminate" not in str(verdict.description)
 
 
 def test_a_machine_that_is_gone_is_asked_for_again_with_a_new_identity(proxmox: Deployment) -> None:
