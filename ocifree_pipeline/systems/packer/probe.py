@@ -9,15 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.systems.images.inspection import LOADERS
 from ocifree_pipeline.systems.packer.booting import UNLISTED_PORT, Machine, logged_in, started
 from ocifree_pipeline.systems.packer.host import Architecture, Host
-
-if TYPE_CHECKING:
-    import paramiko
+from ocifree_pipeline.systems.ssh.conversation import converse
 
 SILENCE_SECONDS = 15
 ASKING_SECONDS, SLOW_ASKING_SECONDS = 180.0, 1800.0
@@ -121,9 +118,10 @@ def probe(
         say(f"it answers SSH after {time.monotonic() - begun:.0f} s")
         seconds = SLOW_ASKING_SECONDS if host.is_slow else ASKING_SECONDS
         try:
-            answers = judged(asked, _ask(client, script(asked), seconds))
+            _, said, _ = converse(client, "sudo -n sh -s", seconds, script(asked).encode())
+            answers = judged(asked, said.decode("utf-8", "replace"))
             return (*answers, *_from_outside(machine), _console(machine))
-        except (paramiko.SSHException, OSError) as error:
+        except (paramiko.SSHException, OSError, EOFError) as error:
             raise NotVerified(
                 f"the machine from {image.name} let somebody in and then stopped answering",
                 why=str(error) or type(error).__name__,
@@ -168,13 +166,6 @@ def judged(asked: tuple[Question, ...], said: str) -> tuple[Answer, ...]:
     ]
     inside = found.get(str(len(asked)), "").strip()
     return (*answers, Answer("an unlisted port, from inside", inside, inside == "open"))
-
-
-def _ask(client: paramiko.SSHClient, text: str, seconds: float) -> str:
-    given, told, _ = client.exec_command("sudo -n sh -s", timeout=seconds)
-    given.write(text.encode())
-    given.channel.shutdown_write()
-    return str(told.read().decode("utf-8", "replace"))
 
 
 def _from_outside(machine: Machine) -> tuple[Answer, ...]:

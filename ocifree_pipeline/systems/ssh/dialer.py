@@ -12,8 +12,6 @@ from __future__ import annotations
 import base64
 import os
 import shlex
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import AuthFailed, NotVerified, Refused, Transient
+from ocifree_pipeline.systems.ssh.conversation import converse
 from ocifree_pipeline.systems.ssh.host_keys import HostKey, HostKeys, fingerprint_of
 from ocifree_pipeline.systems.ssh.reach import open_socket, proxy_for
 
@@ -272,49 +271,12 @@ def _through(bastion: paramiko.SSHClient, jump: Hop, host: str, port: int, timeo
         ) from error
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _drain(receive: Callable[[int], bytes], into: list[bytes]) -> None:
-    try:
-        into.extend(iter(lambda: receive(32768), b""))
-    except TimeoutError:
-        return  # whoever reads the other output sees the same time-out, and says so
-
-
 def _run(client: paramiko.SSHClient, hop: Hop, command: str, timeout: float, given: SecretStr | None = None) -> Result:
     import paramiko
 
-    deadline = time.monotonic() + timeout
-    transport = client.get_transport()
     try:
-        if transport is None:
-            raise EOFError("the session has ended")
-        channel = transport.open_session(timeout=timeout)
-        channel.settimeout(timeout)
-        channel.exec_command(command)
-        if given is not None:
-            channel.sendall(given.get_secret_value().encode())
-        channel.shutdown_write()
-        errors: list[bytes] = []
-        # Both outputs are read at once: a command that fills one pipe while we read the other would hang.
-        reader = threading.Thread(target=_drain, args=(channel.recv_stderr, errors), daemon=True)
-        reader.start()
-        output = bytearray()
-        while chunk := channel.recv(32768):
-            output += chunk
-            channel.settimeout(_left(deadline))
-        reader.join(_left(deadline))
-        if not channel.status_event.wait(_left(deadline)):
-            raise TimeoutError
-        if channel.exit_status < 0:
-            raise EOFError("it ended before the command had a status")
-        return Result(
-            channel.exit_status, output.decode("utf-8", "replace"), b"".join(errors).decode("utf-8", "replace")
+        status, output, errors = converse(
+            client, command, timeout, given.get_secret_value().encode() if given is not None else b""
         )
     except TimeoutError as error:
         raise Transient(
@@ -328,3 +290,4 @@ def _run(client: paramiko.SSHClient, hop: Hop, command: str, timeout: float, giv
             why=str(error).splitlines()[0] if str(error) else type(error).__name__,
             fix="look again in a minute",
         ) from error
+    return Result(status, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace"))

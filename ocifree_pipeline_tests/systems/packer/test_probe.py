@@ -87,7 +87,7 @@ def test_what_is_not_answered_is_not_good() -> None:
 
 def test_a_machine_that_falls_silent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Client:
-        def exec_command(self, *words: Any, **more: Any) -> Any:
+        def get_transport(self) -> Any:
             raise TimeoutError("timed out")
 
     place = "ocifree_pipeline.systems.packer.probe"

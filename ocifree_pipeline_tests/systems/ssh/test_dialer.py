@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import paramiko
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import AuthFailed, NotVerified, OcifreeError, Refused, Transient
+from ocifree_pipeline.systems.ssh.conversation import converse
 from ocifree_pipeline.systems.ssh.dialer import Dialer, Hop, HostKeyChanged, HostKeyUnknown, _through
 from ocifree_pipeline.systems.ssh.host_keys import HostKeys
 from ocifree_pipeline.systems.ssh.reach import open_socket, proxy_for
@@ -162,6 +165,38 @@ def test_a_machine_that_dies_meanwhile_has_said_nothing(dialer: Dialer, server: 
 def test_a_command_that_never_ends_is_left(dialer: Dialer, server: Server) -> None:
     with pytest.raises(Transient, match="did not end within"):
         dialer.run(hop(server), ["sleep", "30"], trusted=frozenset({server.fingerprint}), timeout=0.3)
+
+
+def test_a_machine_that_never_takes_the_command_is_left() -> None:
+    """It has opened the channel, and then hangs: the SSH client has no limit of its own to wait for the answer."""
+    over = threading.Event()
+
+    class Hung(paramiko.ServerInterface):
+        def check_auth_none(self, username: str) -> int:
+            return paramiko.common.AUTH_SUCCESSFUL
+
+        def check_channel_request(self, kind: str, chanid: int) -> int:
+            return paramiko.common.OPEN_SUCCEEDED
+
+        def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+            return over.wait(30)
+
+    near, far = socket.socketpair()
+    serving, asking = paramiko.Transport(far), paramiko.Transport(near)
+    client = paramiko.SSHClient()
+    client._transport = asking
+    try:
+        serving.add_server_key(paramiko.ECDSAKey.generate())
+        serving.start_server(event=threading.Event(), server=Hung())
+        asking.start_client(timeout=20)
+        asking.auth_none("ocifree")
+        with pytest.raises(TimeoutError):
+            converse(client, "true", 0.3)
+        assert not over.is_set()
+    finally:
+        over.set()
+        asking.close()
+        serving.close()
 
 
 def test_a_user_without_a_fitting_key_is_told_which_key_is_meant(
