@@ -4,7 +4,7 @@
 # make test-long   the rehearsals: a death at every call, demos from nothing to SSH
 # make test-exhaustive   every death and every fault one by one; the gate runs a selection
 # make test-real   the tests that need other programs; says what was proved with each, what it skips and why
-# make tools   build those programs with Go (TOOL=name for one), outside of this folder
+# make tools   build those programs with Go (TOOL=name for one, WITHIN=20 for as many minutes), outside of this folder
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -49,7 +49,7 @@ test-real: setup
 	@PATH="$$($(BIN)/python tools/build.py --where):$$PATH" $(BIN)/pytest -n 2 --dist worksteal -m "real or ui"
 
 tools: setup
-	@$(BIN)/python tools/build.py $(TOOL)
+	@$(BIN)/python tools/build.py $(if $(WITHIN),--within $(WITHIN)) $(TOOL)
 
 ui: setup
 	@$(BIN)/ocifree ui

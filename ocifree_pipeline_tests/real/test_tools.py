@@ -83,7 +83,7 @@ def test_a_name_that_nobody_knows_and_a_missing_compiler_are_told(
     build: Any, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert build.main(["etdc"]) == 2
-    assert "no such tool: etdc; there are etcd" in capsys.readouterr().err
+    assert "no such tool: etdc; there are actionlint, age" in capsys.readouterr().err
     assert build.main(["etcd"]) == 1
     assert "go is not installed" in capsys.readouterr().err
 
@@ -123,6 +123,25 @@ def test_out_of_reach_is_another_thing_than_wrong(
     assert build.main([]) == alone
     assert re.search(rf"^age  v1.3.1 +{re.escape(state)}", capsys.readouterr().out, re.MULTILINE)
     assert build.main(["age"]) == 1
+
+
+def test_who_gives_it_minutes_has_them_kept(
+    build: Any, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is half built stays for the next run and does not fail this one; what is ready is taken."""
+    put(place, "go", "", "while :; do :; done")
+    put(place / "cache" / "bin", "kubeconform", "v0.7.0")
+    monkeypatch.setenv("OCIFREE_TOOLS", str(place / "cache"))
+    few = {name: build.tools()[name] for name in ("age", "etcd", "sops", "kubeconform")}
+    monkeypatch.setattr(build, "tools", lambda: few)
+    assert build.main(["--within", "0.002"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        len(re.findall(r"^\w+ +v[\d.]+ +not ready +the time was over; the next run goes on", said, re.MULTILINE)) == 3
+    )
+    assert "sops v3.13.2: is being built" not in said
+    assert re.search(r"^kubeconform  v0.7.0 +present", said, re.MULTILINE)
+    assert build.main(["--within", "0", "age"]) == 1
 
 
 def test_a_provider_is_fetched_as_its_registry_has_it(
