@@ -71,7 +71,7 @@ def _set_in(call: Call, inside: bool) -> None:
 
 # pools ----------------------------------------------------------------------------------------------------------------
 
-POOL_NAME = r"[^:/\s]+"
+POOL_NAME, RULE = r"[^:/\s]+", "replicated_rule"
 SETTINGS = {
     "size": whole(1, 7),
     "min_size": whole(1, 7),
@@ -97,7 +97,7 @@ def _pools(call: Call) -> Any:
             "pg_autoscale_mode": one["pg_autoscale_mode"],
             "application_metadata": one["application_metadata"],
             "crush_rule": 0,
-            "crush_rule_name": "replicated_rule",
+            "crush_rule_name": RULE,
             "type": "replicated",
             "bytes_used": one_df["stats"]["bytes_used"],
             "percent_used": 0,
@@ -130,6 +130,36 @@ def _make_pool(node: Node, _task: tasks.Task, args: dict[str, Any]) -> None:
         args.get("application", plain.application),
     )
     finish(node, lambda site: pools.create(site, args["name"], wanted, storage=bool(args.get("add_storages"))))
+
+
+@method("GET", f"{NODE}/pool/{{name}}/status", {"verbose": flag()}, may=AUDIT)
+def _pool(call: Call) -> Any:
+    found = next((one for one in reports.pools(answering(call)) if one["pool_name"] == call["name"]), None)
+    if found is None:
+        raise died(f"error with 'osd pool get': mon_cmd failed - unrecognized pool '{call['name']}'")
+    kept = {name: found[name] for name in ("size", "min_size", "pg_num", "pg_autoscale_mode")}
+    row = {"id": found["pool_id"], "name": found["pool_name"], "pgp_num": found["pg_num"], **kept}
+    row |= {"crush_rule": RULE, "application": next(iter(found["application_metadata"]), "")}
+    row |= dict.fromkeys(("fast_read", "nodelete", "nopgchange", "nosizechange", "noscrub", "nodeep-scrub"), 0)
+    return row | ({"application_list": list(found["application_metadata"])} if call.get("verbose") else {})
+
+
+@method("PUT", f"{NODE}/pool/{{name}}", SETTINGS, may=MODIFY, writes=True)
+def _set_pool(call: Call) -> Any:
+    wanted = {name: call[name] for name in SETTINGS if name in call.values}
+    return begin(call, "cephsetpool", str(call["name"]), name=str(call["name"]), wanted=wanted)
+
+
+@work("cephsetpool")
+def _change_pool(node: Node, _task: tasks.Task, args: dict[str, Any]) -> None:
+    def change(site: Site) -> None:
+        cluster.must_answer(site)
+        _, pool = pools.named(site, args["name"])
+        for name, value in args["wanted"].items():
+            if {"crush_rule": RULE, **pool}.get(name) != value:
+                pools.change(site, args["name"], name, str(value))
+
+    finish(node, change)
 
 
 @method(

@@ -4,7 +4,7 @@ from typing import Any
 
 from ocifree_pipeline.sandbox.proxmox.access import Caller
 from ocifree_pipeline.sandbox.proxmox.errors import ApiError, wrong
-from ocifree_pipeline.sandbox.proxmox.schema import Parameter, flag, form, one_of, property_string, text, whole
+from ocifree_pipeline.sandbox.proxmox.schema import Parameter, flag, form, number, one_of, property_string, text, whole
 
 DEVICES = ("/dev/net/tun", "/dev/kvm", "/dev/fuse", "/dev/dri/card0", "/dev/dri/renderD128")
 CONFIG: dict[str, Parameter] = {
@@ -12,6 +12,8 @@ CONFIG: dict[str, Parameter] = {
     "description": text(longest=8192),
     "tags": text(pattern=r"[a-zA-Z0-9_+.\-;, ]*"),
     "cores": whole(1, 8192),
+    "cpulimit": number(0, 8192),
+    "cpuunits": whole(0, 500000),
     "memory": whole(16),
     "swap": whole(0),
     "rootfs": text(),

@@ -165,7 +165,7 @@ def _converted(parameter: Parameter, value: str) -> Any:
     if parameter.kind == "number":
         if re.fullmatch(r"-?\d{1,18}(\.\d+)?", value) is None:
             raise ValueError(f"type check ('number') failed - got '{value}'")
-        return float(value)
+        return float(value) if "." in value else int(value)
     return value
 
 

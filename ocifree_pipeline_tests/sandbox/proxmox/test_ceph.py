@@ -81,6 +81,19 @@ def test_a_task_fails_with_the_words_of_the_command(rig: Rig) -> None:
     assert "type check ('integer') failed" in refused.err
 
 
+def test_a_pool_is_changed_over_the_api(rig: Rig) -> None:
+    before = told(rig, "/nodes/pve1/ceph/pool/vms/status --verbose 1")
+    assert (before["size"], before["pg_autoscale_mode"], before["application_list"]) == (2, "warn", ["rbd"])
+    rig.ok("pve3", "pvesh set /nodes/pve3/ceph/pool/vms --size 3 --pg_autoscale_mode on --crush_rule replicated_rule")
+    assert told(rig, "/nodes/pve1/ceph/pool/vms/status") == {
+        **{name: value for name, value in before.items() if name != "application_list"},
+        "size": 3,
+        "pg_autoscale_mode": "on",
+    }
+    assert "is not played" in rig.run("pve1", "pvesh set /nodes/pve1/ceph/pool/vms --application cephfs").err
+    assert "unrecognized pool 'no'" in rig.run("pve1", "pvesh get /nodes/pve1/ceph/pool/no/status").err
+
+
 def test_the_log_of_a_command_is_read_over_the_api(rig: Rig) -> None:
     """The command ended with 0, and its task says that it failed."""
     answer = rig.run("pve2", "pveceph pool create big --size 3 --pg_num 256")

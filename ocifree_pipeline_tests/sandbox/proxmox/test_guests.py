@@ -275,6 +275,12 @@ def test_a_container_runs_commands_inside(rig: Rig) -> None:
     assert rig.ok("pve1", "pct exec 200 -- stat -c %a /root/hosts") == "600\n"
     assert rig.run("pve1", "pct exec 200 -- pvecm status").code == 127
     assert rig.run("pve1", "pct exec 200 -- test -e /dev/net/tun").code == 1
+    _, eth0 = told(rig, "pve1", "/nodes/pve1/lxc/200/interfaces")
+    assert (eth0["name"], eth0["ip-addresses"][0]["ip-address"], eth0["inet"]) == (
+        "eth0",
+        "10.10.0.50",
+        "10.10.0.50/16",
+    )
 
 
 def test_the_tunnel_device_is_there_after_it_was_given_and_a_start(rig: Rig) -> None:
@@ -322,6 +328,13 @@ def test_a_vxlan_zone_joins_the_nodes_after_it_was_applied(rig: Rig) -> None:
     assert rig.run("pve2", "ip addr show v1").code == 1
     rig.ok("pve1", "pvesh set /cluster/sdn")
     assert "mtu 8950" in rig.ok("pve2", "ip addr show v1")
+    subnets = "/cluster/sdn/vnets/v1/subnets"
+    rig.ok("pve1", f"pvesh create {subnets} --subnet 10.30.0.0/16 --type subnet")
+    rig.ok("pve1", f"pvesh set {subnets}/guests-10.30.0.0-16 --gateway 10.30.0.1")
+    assert told(rig, "pve2", f"{subnets}/guests-10.30.0.0-16")["gateway"] == "10.30.0.1"
+    assert "does not exist" in rig.run("pve1", f"pvesh get {subnets.replace('v1', 'v2')}/guests-10.30.0.0-16").err
+    rig.ok("pve1", "pvesh set /cluster/sdn")
+    assert "10.30.0.1/16" in rig.ok("pve2", "ip addr show v1")
 
 
 def test_nobody_finds_a_guest_that_is_off(rig: Rig) -> None:

@@ -63,6 +63,11 @@ def test_a_storage_takes_only_what_it_is_for(rig: Rig) -> None:
     assert "is not configured for content-type 'images'" in rig.run("pve1", "qm create 100 --scsi0 local:8").err
 
 
+def test_the_nodes_own_storage_comes_back_as_it_is_where_nothing_is_said(rig: Rig) -> None:
+    rig.ok("pve1", "pvesm remove local")
+    assert "backup,images,iso,rootdir,snippets,vztmpl" in rig.ok("pve1", "pvesh get /storage/local")
+
+
 def test_the_host_of_a_download_is_one_that_the_sandbox_plays(rig: Rig) -> None:
     elsewhere = FETCH.replace(mirror.HOST, "example.org")
     assert "unable to resolve or fetch" in rig.run("pve1", f"{elsewhere} --filename a.qcow2").err

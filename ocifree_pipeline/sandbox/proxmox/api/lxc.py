@@ -241,13 +241,22 @@ def _interfaces(call: Call) -> Any:
     record = guests.find(call.node, call["vmid"], "lxc")
     if record["status"] != "running":
         return []
-    rows = [{"name": "lo", "hwaddr": "00:00:00:00:00:00", "inet": "127.0.0.1/8"}]
+    rows = [_interface("lo", "00:00:00:00:00:00", "127.0.0.1/8")]
     for name, value in sorted(record["config"].items()):
         if name.rstrip("0123456789") == "net":
             net = property_string(str(value))
-            address = str(ip_interface(net["ip"])) if net.get("ip", "dhcp")[0].isdigit() else ""
-            rows.append({"name": net["name"], "hwaddr": net["hwaddr"].lower(), "inet": address})
+            rows.append(_interface(net["name"], net["hwaddr"].lower(), net.get("ip", "dhcp")))
     return rows
+
+
+def _interface(name: str, card: str, address: str) -> dict[str, Any]:
+    """Old names and new ones for the same. Nobody gives out addresses, so only a written one is there."""
+    row: dict[str, Any] = {"name": name, "hwaddr": card, "hardware-address": card, "ip-addresses": []}
+    if address[0].isdigit():
+        found = ip_interface(address)
+        told = {"ip-address": str(found.ip), "ip-address-type": "inet", "prefix": found.network.prefixlen}
+        row |= {"inet": str(found), "ip-addresses": [told]}
+    return row
 
 
 @method(

@@ -202,6 +202,23 @@ def _add_subnet(call: Call) -> Any:
     _keep(call, "subnets", entries | {ident: made})
 
 
+@method("GET", "/cluster/sdn/vnets/{vnet}/subnets/{subnet}", SHOW, may=SEE)
+def _subnet(call: Call) -> Any:
+    return next(one for one in _rows(call, "subnets", "subnet") if one["subnet"] == _in_vnet(call))
+
+
+@method("PUT", "/cluster/sdn/vnets/{vnet}/subnets/{subnet}", SUBNET | CHANGE, may=MAY, writes=True)
+def _change_subnet(call: Call) -> Any:
+    _change(call, "subnets", _in_vnet(call), SUBNET)
+
+
+def _in_vnet(call: Call) -> str:
+    ident = str(call["subnet"])
+    if _one(call, "subnets", ident)[1]["vnet"] != call["vnet"]:
+        raise died(f"sdn '{ident}' does not exist")
+    return ident
+
+
 @method("DELETE", "/cluster/sdn/vnets/{vnet}/subnets/{subnet}", may=MAY, writes=True)
 def _delete_subnet(call: Call) -> Any:
     _delete(call, "subnets", call["subnet"])

@@ -11,6 +11,8 @@ from ocifree_pipeline.sandbox.proxmox.schema import Parameter, flag, form, one_o
 from ocifree_pipeline.sandbox.proxmox.tasks import Task, work
 
 CONTENTS = ("images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none")
+LOCAL, UNDECLARED = "local", "backup,images,iso,rootdir,snippets,vztmpl"
+"""There always is one of that name; what it takes where no file says so."""
 TYPES = ("dir", "lvm", "lvmthin", "rbd", "cephfs", "nfs", "zfspool", "pbs", "btrfs", "cifs")
 CHANGES: dict[str, Parameter] = {
     "content": text(many=True),
@@ -23,6 +25,8 @@ CHANGES: dict[str, Parameter] = {
     "pool": text(),
     "monhost": text(),
     "username": text(),
+    "create-base-path": flag(),
+    "create-subdirs": flag(),
     "delete": text(many=True),
     "digest": form("digest"),
 }
@@ -32,8 +36,6 @@ DEFINITION: dict[str, Parameter] = {
     "path": text(pattern=r"/.*"),
     "vgname": text(),
     "thinpool": text(),
-    "create-base-path": flag(),
-    "create-subdirs": flag(),
 }
 
 
@@ -118,6 +120,8 @@ def _redefine(call: Call) -> Any:
 def _undefine(call: Call) -> Any:
     _known(call)
     del call.store["storage"][call["storage"]]
+    if call["storage"] == LOCAL:
+        call.store["storage"][LOCAL] = {"type": "dir", "path": "/var/lib/vz", "content": UNDECLARED, "shared": 0}
 
 
 # on a node ------------------------------------------------------------------------------------------------------------
