@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ocifree_pipeline.cli.confirming import require_name
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.output import fail, say, table
 from ocifree_pipeline.cli.up import drive_job
 from ocifree_pipeline.deployment.blueprint import Blueprint
-from ocifree_pipeline.deployment.errors import NeedsConfirmation, OcifreeError
+from ocifree_pipeline.deployment.errors import OcifreeError
 
 if TYPE_CHECKING:
     from ocifree_pipeline.systems.oci.foundation.teardown import Remains
@@ -27,12 +28,15 @@ def destroy_deployment(path: Path | None, yes: str | None, as_json: bool) -> Non
 
     deployment = blueprint.declaration.name
     try:
-        if yes is not None and yes != deployment:
-            raise _not_confirmed(deployment, f"`--yes {yes}` names another one")
-        if yes is None:
-            if not as_json:
-                _show(blueprint, teardown_of(blueprint).what_remains())
-            _ask(deployment, on_stderr=as_json)
+        require_name(
+            deployment,
+            yes,
+            show=lambda: _show(blueprint, teardown_of(blueprint).what_remains()),
+            goal="to end all of it",
+            command="ocifree destroy",
+            undone="nothing was destroyed",
+            as_json=as_json,
+        )
     except OcifreeError as error:
         raise fail(error, as_json=as_json) from error
     raise typer.Exit(drive_job(home, NAME, OP, {"confirm": deployment}, as_json))
@@ -57,22 +61,3 @@ def _show(blueprint: Blueprint, standing: Sequence[Remains]) -> None:
             style="bold red",
         )
     say()
-
-
-def _ask(deployment: str, *, on_stderr: bool) -> None:
-    try:
-        typed = typer.prompt(
-            f"Type the name of the deployment ({deployment}) to end all of it", default="", err=on_stderr
-        )
-    except typer.Abort as error:
-        raise _not_confirmed(deployment, "nobody was there to type it") from error
-    if typed != deployment:
-        raise _not_confirmed(deployment, f"{typed!r} was typed" if typed else "nothing was typed")
-
-
-def _not_confirmed(deployment: str, why: str) -> NeedsConfirmation:
-    return NeedsConfirmation(
-        "nothing was destroyed: the name of the deployment was not typed",
-        why=why,
-        fix=f"ocifree destroy, and type {deployment}; in scripts: ocifree destroy --yes {deployment}",
-    )

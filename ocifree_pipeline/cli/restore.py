@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from ocifree_pipeline.cli.confirming import require_name
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.output import fail, say, say_json, table
@@ -41,20 +42,22 @@ def restore_backup(path: Path | None, backup: str, yes: str | None, as_json: boo
     from ocifree_pipeline.automation.restore import NAME, OP
 
     deployment = blueprint.declaration.name
-    if yes is None:
-        if not as_json:
-            say(f"If {deployment} lives, it goes back to the backup: what was made or changed since then is lost.")
-            say("`ocifree backup` first keeps what there is now. Control planes that are empty need no confirmation.")
-        question = f"Type the name of the deployment ({deployment}) if it may, or nothing"
-        try:
-            yes = typer.prompt(question, default="", err=as_json)
-        except typer.Abort:
-            yes = ""
-    if yes not in {"", deployment}:
-        error = NeedsConfirmation(
-            "nothing was restored: the name that was typed is that of no deployment here",
-            why=f"{yes!r} was given",
-            fix=f"ocifree restore, and type {deployment}; in scripts: ocifree restore --yes {deployment}",
+    try:
+        confirm = require_name(
+            deployment,
+            yes,
+            show=lambda: _warn(deployment),
+            goal="if it may, or nothing",
+            command="ocifree restore",
+            undone="nothing was restored",
+            as_json=as_json,
+            may_be_empty=True,
         )
-        raise fail(error, as_json=as_json)
-    raise typer.Exit(drive_job(home, NAME, OP, {"backup": backup, "confirm": yes}, as_json))
+    except NeedsConfirmation as error:
+        raise fail(error, as_json=as_json) from error
+    raise typer.Exit(drive_job(home, NAME, OP, {"backup": backup, "confirm": confirm}, as_json))
+
+
+def _warn(deployment: str) -> None:
+    say(f"If {deployment} lives, it goes back to the backup: what was made or changed since then is lost.")
+    say("`ocifree backup` first keeps what there is now. Control planes that are empty need no confirmation.")

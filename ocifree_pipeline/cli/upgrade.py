@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from ocifree_pipeline.cli.confirming import require_name
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.layers import Layer
@@ -20,19 +21,19 @@ def upgrade_layer(layer: Layer, path: Path | None, yes: str | None, as_json: boo
     home = ensure_home()
     from ocifree_pipeline.automation.operations import op_of
 
-    deployment, job, again = blueprint.declaration.name, f"upgrade_{layer}", f"ocifree upgrade {layer}"
-    if yes is None:
-        if not as_json:
-            say(f"{layer}: one node at a time restarts, after a look at all of them; it stops on the first doubt.")
-        try:
-            yes = typer.prompt(f"Type the name of the deployment ({deployment}) to begin", default="", err=as_json)
-        except typer.Abort:
-            yes = ""
-    if yes != deployment:
-        error = NeedsConfirmation(
-            "nothing was upgraded: the name of the deployment was not typed",
-            why=f"{yes!r} was given" if yes else "nothing was typed",
-            fix=f"{again}, and type {deployment}; in scripts: {again} --yes {deployment}",
+    deployment, job = blueprint.declaration.name, f"upgrade_{layer}"
+    try:
+        require_name(
+            deployment,
+            yes,
+            show=lambda: say(
+                f"{layer}: one node at a time restarts, after a look at all of them; it stops on the first doubt."
+            ),
+            goal="to begin",
+            command=f"ocifree upgrade {layer}",
+            undone="nothing was upgraded",
+            as_json=as_json,
         )
-        raise fail(error, as_json=as_json)
+    except NeedsConfirmation as error:
+        raise fail(error, as_json=as_json) from error
     raise typer.Exit(drive_job(home, job, op_of(job), {"confirm": deployment}, as_json))

@@ -52,7 +52,7 @@ def test_the_job_is_told_what_was_typed(declared: Path, words: list[str], stdin:
 def test_another_name_restores_nothing(declared: Path) -> None:
     told = CliRunner().invoke(app, ["restore", "--deployment", str(declared), "--yes", "lap"])
     assert told.exit_code == Exit.FAILED
-    assert "'lap' was given" in told.output
+    assert "`--yes lap` names another one" in told.output
     assert ran == []
 
 

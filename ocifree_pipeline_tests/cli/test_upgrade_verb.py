@@ -31,7 +31,11 @@ ran: list[list[str]] = []
 
 @pytest.mark.parametrize(
     ("words", "stdin", "why"),
-    [(["--yes", "lap"], None, "'lap' was given"), ([], "\n", "nothing was typed"), ([], "", "nothing was typed")],
+    [
+        (["--yes", "lap"], None, "`--yes lap` names another one"),
+        ([], "\n", "nothing was typed"),
+        ([], "", "nobody was there to type it"),
+    ],
 )
 def test_without_the_name_nothing_is_upgraded(declared: Path, words: list[str], stdin: str | None, why: str) -> None:
     told = CliRunner().invoke(app, ["upgrade", "talos", "--deployment", str(declared), *words], input=stdin)
