@@ -70,10 +70,9 @@ def _require_name(typed: str, blueprint: Blueprint) -> None:
 def require_quiet(instance: dg.DagsterInstance, own_run: str, *, why: str, again: str) -> None:
     """A run that makes things at the same time would make them again behind our back."""
     dead = {orphan.run.run_id for orphan in find_orphans(instance)}
-    waiting = (*UNFINISHED, dg.DagsterRunStatus.QUEUED)
     others = [
         run.run_id[:8]
-        for run in instance.get_runs(dg.RunsFilter(statuses=list(waiting)))
+        for run in instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
         if run.run_id != own_run and run.run_id not in dead
     ]
     if others:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from ocifree_pipeline.automation.hunt import UNFINISHED
+from ocifree_pipeline.automation.orphans import UNFINISHED
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.record.news import failing, latest_done
 from ocifree_pipeline.record.standing import standing
@@ -79,7 +79,7 @@ def tick(blueprint: Blueprint, context: dg.SensorEvaluationContext) -> dg.Sensor
     mendable = sorted(key.asset_key for key, (_, is_warning) in found.items() if not is_warning)
     if not mendable:
         return dg.SkipReason(f"{names} differ, and only a person can decide on it: ocifree drift")
-    if context.instance.get_runs_count(dg.RunsFilter(statuses=UNFINISHED)):
+    if context.instance.get_runs_count(dg.RunsFilter(statuses=list(UNFINISHED))):
         return dg.SkipReason(f"{names} differ; another run is under way")
     return dg.SensorResult(
         run_requests=[

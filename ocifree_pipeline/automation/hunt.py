@@ -16,6 +16,7 @@ import dagster as dg
 from pydantic import BaseModel, ValidationError
 
 from ocifree_pipeline.assets.machines import upstreams
+from ocifree_pipeline.automation.orphans import in_flight
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.capacity import Accuracy, Capacity, Observation, accuracy
 from ocifree_pipeline.deployment.errors import OcifreeError
@@ -42,16 +43,6 @@ TICK_SECONDS = 30
 ASK_SECONDS = 20.0
 """Dagster ends a tick after 60 seconds and forgets what it did; ours ends long before."""
 
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-"""Dagster's own "in progress" leaves out runs that wait in the queue."""
-
-_CLAIM_NOTHING = ("verify",)
 _STATE = "hunt"
 Kind = Literal["a1", "micro"]
 Ask = Callable[[Blueprint, Sequence[Machine], Decision], Observation]
@@ -139,19 +130,6 @@ def unarmed(blueprint: Blueprint, prey: Prey, instance: dg.DagsterInstance) -> t
     wanted = [key for key in dict.fromkeys(keys) if key not in others]
     made = _made(instance, wanted)
     return tuple(key for key in wanted if key not in made)
-
-
-def in_flight(instance: dg.DagsterInstance, keys: Sequence[str]) -> dg.DagsterRun | None:
-    """A run that has not ended and may launch one of these."""
-    wanted = {dg.AssetKey(key.split("/")) for key in keys}
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-        if run.asset_selection is not None:
-            if run.asset_selection & wanted:
-                return run
-        elif run.job_name not in _CLAIM_NOTHING and not run.asset_check_selection:
-            # A job without a selection of its own runs all that it has, and `deploy` has everything.
-            return run
-    return None
 
 
 def _made(instance: dg.DagsterInstance, keys: Sequence[str]) -> set[str]:

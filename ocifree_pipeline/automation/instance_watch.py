@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
-from ocifree_pipeline.automation.hunt import in_flight
+from ocifree_pipeline.automation.orphans import in_flight
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import OcifreeError
 from ocifree_pipeline.deployment.watching import Seen, Turn, Watched, look

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import dagster as dg
 
-UNFINISHED = (
+TAKEN_UP = (
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
@@ -23,9 +23,18 @@ UNFINISHED = (
 )
 """QUEUED is not here: a queued run has no process yet, and the daemon takes it up after a restart."""
 
+UNFINISHED = (*TAKEN_UP, dg.DagsterRunStatus.QUEUED)
+"""Dagster's own "in progress" leaves out runs that wait in the queue."""
+
 START_GRACE_SECONDS = 600
 TIMES, MOST_TIMES = "ocifree/taken_up_again", 3
+AGAIN, WAITS, DONE = "ocifree/again", "waits", "done"
+"""On a released run whose assets are to be requested again."""
+
+_MAKES_NOTHING = ("verify",)
 CLOCK_SLACK_SECONDS = 5
+BEAT_SECONDS = 120
+"""A daemon that lives says so every 30 seconds."""
 
 _WORKER = re.compile(r"(?:Started process for run|in process|parent process) \(pid: (\d+)\)")
 
@@ -81,7 +90,7 @@ def find_orphans(instance: dg.DagsterInstance, now: float | None = None) -> list
 
     moment = time.time() if now is None else now
     found = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED))):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(TAKEN_UP))):
         worker = worker_of(instance, record.dagster_run.run_id)
         created = record.create_timestamp.timestamp()
         reason = judge(worker, created, moment, psutil.boot_time(), start_of)
@@ -99,6 +108,35 @@ def release(instance: dg.DagsterInstance, orphan: Orphan) -> None:
     storage = instance.event_log_storage
     if storage.supports_global_concurrency_limits:
         storage.free_concurrency_slots_for_run(orphan.run.run_id)
+
+
+def in_flight(
+    instance: dg.DagsterInstance,
+    keys: Iterable[str] | None,
+    statuses: Iterable[dg.DagsterRunStatus] = UNFINISHED,
+) -> dg.DagsterRun | None:
+    """A living run that has not ended and may make one of these; None for keys: one of any."""
+    wanted = None if keys is None else {dg.AssetKey(key.split("/")) for key in keys}
+    busy = [run for run in instance.get_runs(dg.RunsFilter(statuses=list(statuses))) if _may_make(run, wanted)]
+    dead = {orphan.run.run_id for orphan in find_orphans(instance)} if busy else set()
+    return next((run for run in busy if run.run_id not in dead), None)
+
+
+def statuses_that_move(instance: dg.DagsterInstance) -> tuple[dg.DagsterRunStatus, ...]:
+    """Of runs that will end by themselves: a queue without a daemon stands still."""
+    beat = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
+    return UNFINISHED if beat is not None and time.time() - beat.timestamp < BEAT_SECONDS else TAKEN_UP
+
+
+def is_dead(instance: dg.DagsterInstance, run_id: str) -> bool:
+    return any(orphan.run.run_id == run_id for orphan in find_orphans(instance))
+
+
+def _may_make(run: dg.DagsterRun, wanted: set[dg.AssetKey] | None) -> bool:
+    if run.asset_selection is not None:
+        return bool(run.asset_selection) if wanted is None else bool(run.asset_selection & wanted)
+    # A job without a selection of its own runs all that it has, and `deploy` has everything.
+    return run.job_name not in _MAKES_NOTHING and not run.asset_check_selection
 
 
 def _runs_are_local_processes(instance: dg.DagsterInstance) -> bool:
@@ -132,10 +170,27 @@ def taken_up_again(run: dg.DagsterRun) -> dg.RunRequest | None:
     if not run.asset_selection or times >= MOST_TIMES:
         return None
     return dg.RunRequest(
-        run_key=f"again-{run.run_id}",
+        run_key=_run_key(run.run_id),
         asset_selection=sorted(run.asset_selection, key=lambda key: tuple(key.path)),
         tags={TIMES: str(times + 1), "ocifree/why": f"run {run.run_id[:8]} lost its process"},
     )
+
+
+def _run_key(run_id: str) -> str:
+    return f"again-{run_id}"
+
+
+def _due(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
+    """What waits to be requested again. It waits on its run, so that a tick that dies forgets nothing."""
+    for record in instance.get_run_records(dg.RunsFilter(tags={AGAIN: WAITS})):
+        run = record.dagster_run
+        request = taken_up_again(run)
+        asked = instance.get_runs_count(dg.RunsFilter(tags={"dagster/run_key": _run_key(run.run_id)}))
+        ended = instance.get_runs_count(dg.RunsFilter(job_name="destroy", created_after=record.create_timestamp))
+        if request is None or asked or ended:
+            instance.add_run_tags(run.run_id, {AGAIN: DONE})
+        elif in_flight(instance, (key.to_user_string() for key in run.asset_selection or ())) is None:
+            yield request
 
 
 @dg.sensor(
@@ -144,13 +199,16 @@ def taken_up_again(run: dg.DagsterRun) -> dg.RunRequest | None:
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Releases runs whose process is gone (power cut, kill), so that the queue does not wait for them, and "
-    "requests their assets again.",
+    "requests their assets again once no other run works on them.",
 )
 def release_orphans(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    orphans = find_orphans(context.instance)
+    instance = context.instance
+    orphans = find_orphans(instance)
     for orphan in orphans:
-        release(context.instance, orphan)
-    requests = [request for orphan in orphans if (request := taken_up_again(orphan.run)) is not None]
+        if taken_up_again(orphan.run) is not None:
+            instance.add_run_tags(orphan.run.run_id, {AGAIN: WAITS})
+        release(instance, orphan)
+    requests = list(_due(instance))
     if requests:
         return dg.SensorResult(run_requests=requests)
     said = [f"released {orphan.run.run_id[:8]}: {orphan.reason}" for orphan in orphans]

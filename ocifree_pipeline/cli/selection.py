@@ -18,8 +18,11 @@ def dagster_selection(text: str) -> str:
     return "".join(part if part.startswith('"') else _BARE_KEY.sub(r'key:"\1"', part) for part in parts)
 
 
-def what_is_wrong(selection: str) -> str | None:
-    """Why this selection cannot be made. Dagster takes one that matches nothing for one that matches everything."""
+def selected(selection: str) -> frozenset[str] | None:
+    """The assets of a selection; None for all. ValueError says why it cannot be made.
+
+    Dagster takes one that matches nothing for one that matches everything.
+    """
     if selection == "*":
         return None
     import dagster as dg
@@ -29,5 +32,13 @@ def what_is_wrong(selection: str) -> str | None:
     try:
         found = dg.AssetSelection.from_string(selection).resolve(defs.resolve_asset_graph())
     except dg.DagsterError as error:
-        return str(error).splitlines()[0]
-    return None if found else f"no asset is selected by {selection}"
+        raise ValueError(str(error).splitlines()[0]) from error
+    if not found:
+        raise ValueError(f"no asset is selected by {selection}")
+    return frozenset(key.to_user_string() for key in found)
+
+
+def every_key() -> frozenset[str]:
+    from ocifree_pipeline.definitions import defs
+
+    return frozenset(key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys)

@@ -20,7 +20,7 @@ from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
 from ocifree_pipeline.cli.output import fail, refuse, say
 from ocifree_pipeline.cli.plan import show_plan
-from ocifree_pipeline.cli.selection import dagster_selection, what_is_wrong
+from ocifree_pipeline.cli.selection import dagster_selection, every_key, selected
 from ocifree_pipeline.systems.durable import lacks_room
 
 if TYPE_CHECKING:
@@ -56,11 +56,16 @@ def back_up(path: Path | None, as_json: bool) -> None:
 def materialize(select: str, as_json: bool = False) -> Exit:
     """Run `dagster asset materialize` on the selection and tell how it goes."""
     selection = dagster_selection(select)
-    wrong = what_is_wrong(selection)
-    if wrong is not None:
+    try:
+        keys = selected(selection)
+    except ValueError as wrong:
         what = f"the run did not start: {wrong}"
-        raise refuse(what, "`ocifree graph` shows the assets", Exit.FAILED, as_json=as_json)
-    return drive(["asset", "materialize", "--select", selection], "up.log", as_json)
+        raise refuse(what, "`ocifree graph` shows the assets", Exit.FAILED, as_json=as_json) from wrong
+    try:
+        ended = join(keys, as_json)
+    except KeyboardInterrupt:
+        return _left_alone()
+    return ended if ended is not None else drive(["asset", "materialize", "--select", selection], "up.log", as_json)
 
 
 def drive_job(home: Path, job: str, op: str, config: Mapping[str, str], as_json: bool) -> Exit:
@@ -99,11 +104,43 @@ def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:
                 raise fail(full, as_json=as_json) from None
             raise
         except KeyboardInterrupt:
-            say("\nLeft alone; it goes on without this terminal. `ocifree watch` shows it again.")
-            return Exit.INTERRUPTED
+            return _left_alone()
     if code is Exit.FAILED and not as_json and (full := lacks_room(where)) is not None:
         fail(full)
     return code
+
+
+def _left_alone() -> Exit:
+    say("\nLeft alone; it goes on without this terminal. `ocifree watch` shows it again.")
+    return Exit.INTERRUPTED
+
+
+def join(keys: frozenset[str] | None, as_json: bool) -> Exit | None:
+    """One run at a time works on an asset: watch the ones that are there. None when something is left to be made."""
+    ensure_home()
+    import dagster as dg
+
+    from ocifree_pipeline.automation.orphans import in_flight, statuses_that_move
+    from ocifree_pipeline.cli.watch import follow
+
+    with dg.DagsterInstance.get() as instance:
+        while (busy := in_flight(instance, keys, statuses_that_move(instance))) is not None:
+            its = busy.asset_selection
+            if its is None and busy.job_name != "deploy":
+                raise refuse(
+                    f"nothing was started: run {busy.run_id[:8]}, {busy.job_name}, is under way",
+                    "`ocifree watch` shows it; when it has ended, the same command again",
+                    Exit.NOT_READY,
+                    as_json=as_json,
+                )
+            keys = every_key() if keys is None else keys
+            has_all = its is None or keys <= {key.to_user_string() for key in its}
+            if not as_json:
+                say(f"Run {busy.run_id[:8]} works on {'all' if has_all else 'some'} of this already: here it is.")
+            code = follow(instance, busy.run_id, as_json, quietly=as_json and not has_all)
+            if has_all:
+                return code
+    return None
 
 
 def _run_of(instance: dg.DagsterInstance, child: subprocess.Popen[bytes]) -> str | None:

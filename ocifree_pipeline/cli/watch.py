@@ -35,7 +35,22 @@ def watch_run(run: str | None, as_json: bool) -> None:
     import dagster as dg
 
     with dg.DagsterInstance.get() as instance:
-        raise typer.Exit(tell(instance, _find(instance, run, as_json), as_json))
+        raise typer.Exit(follow(instance, _find(instance, run, as_json), as_json))
+
+
+def follow(instance: dg.DagsterInstance, run_id: str, as_json: bool, *, quietly: bool = False) -> Exit:
+    """Tell a run of somebody else, as long as its process lives."""
+    from ocifree_pipeline.automation.orphans import is_dead
+    from ocifree_pipeline.record.happenings import happenings
+
+    def lives() -> bool:
+        return not is_dead(instance, run_id)
+
+    if not quietly:
+        return tell(instance, run_id, as_json, lives=lives)
+    for _ in happenings(instance, run_id, lives=lives):
+        pass
+    return Exit.OK
 
 
 def _find(instance: dg.DagsterInstance, beginning: str | None, as_json: bool) -> str:

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from ocifree_pipeline.automation import hunt
-from ocifree_pipeline.automation.hunt import UNFINISHED, Prey, in_flight, tick
+from ocifree_pipeline.automation.hunt import Prey, tick
+from ocifree_pipeline.automation.orphans import UNFINISHED, in_flight
 from ocifree_pipeline.definitions import definitions_for
 from ocifree_pipeline.deployment.blueprint import Blueprint, blueprint_of
 from ocifree_pipeline.deployment.capacity import Answer, Attempt, Capacity, Ending, Observation, Place, Trouble

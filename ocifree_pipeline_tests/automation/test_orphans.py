@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -142,20 +143,40 @@ def test_what_died_is_taken_up_again_and_not_for_ever() -> None:
     assert taken_up_again(dg.DagsterRun(job_name="destroy", run_id="1c")) is None
 
 
-def test_the_sensor_asks_again_for_what_it_released(work: Path) -> None:
+def test_the_sensor_asks_again_for_what_it_released(dagster_home: Path) -> None:
+    """Once no other run works on it, once in all, and never for what a person has destroyed since."""
+
+    @dg.asset
+    def claim() -> None: ...
+
+    job = dg.define_asset_job("one", selection=[claim])
+    defs = dg.Definitions(assets=[claim], jobs=[job], sensors=[release_orphans])
+    keys = frozenset({dg.AssetKey("claim")})
     with dg.DagsterInstance.get() as instance:
-
-        @dg.asset
-        def claim() -> None: ...
-
-        job = dg.define_asset_job("one", selection=[claim])
-        defs = dg.Definitions(assets=[claim], jobs=[job], sensors=[release_orphans])
-        keys = frozenset({dg.AssetKey("claim")})
-        run = instance.create_run_for_job(
-            defs.resolve_job_def("one"), status=dg.DagsterRunStatus.STARTED, asset_selection=keys
-        )
-        instance.report_engine_event("Started process for run (pid: 999999999).", run)
         context = dg.build_sensor_context(instance=instance, definitions=defs, sensor_name="release_orphans")
-        (request,) = release_orphans.evaluate_tick(context).run_requests or []
+
+        def run_of(pid: int, **more: Any) -> dg.DagsterRun:
+            run = instance.create_run_for_job(
+                defs.resolve_job_def("one"), status=dg.DagsterRunStatus.STARTED, asset_selection=keys, **more
+            )
+            instance.report_engine_event(f"Started process for run (pid: {pid}).", run)
+            return run
+
+        def requests() -> list[dg.RunRequest]:
+            return list(release_orphans.evaluate_tick(context).run_requests or ())
+
+        living, dead = run_of(os.getpid()), run_of(999999999)
+        assert requests() == [], "another run is making it"
+        released = instance.get_run_by_id(dead.run_id)
+        assert released is not None
+        assert released.is_finished, "its place in the queue is free"
+        instance.report_run_failed(living)
+        (request,) = requests()
         assert request.asset_selection == [dg.AssetKey("claim")]
-        assert not release_orphans.evaluate_tick(context).run_requests, "once"
+        assert requests() == [request], "a tick that died is made up for; Dagster takes one key once"
+        again = run_of(os.getpid(), tags={"dagster/run_key": str(request.run_key)})
+        instance.report_run_failed(again)
+        assert requests() == []
+        run_of(999999998)
+        instance.create_run_for_job(dg.GraphDefinition(name="destroy").to_job(), status=dg.DagsterRunStatus.SUCCESS)
+        assert requests() == []

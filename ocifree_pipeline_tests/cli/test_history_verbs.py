@@ -143,7 +143,64 @@ def test_ctrl_c_leaves_the_run_alone(dagster_home: Path, tmp_path: Path, here: O
         told = here("reconcile").stdout
         assert "every unfinished run has a living process" in told
         _end_the_run(dagster_home)
+        assert "Its process ended without a word" in here("watch").stdout
         assert "released" in here("reconcile").stdout
+
+
+LIMITS, PLAN = "tenancy/limits", "tenancy/plan"
+
+
+@pytest.mark.parametrize(
+    ("job", "status", "makes", "daemon", "asked", "ends", "says"),
+    [
+        ("x", "STARTED", [LIMITS, PLAN], False, {LIMITS}, Exit.FAILED, "works on all of this already"),
+        ("x", "STARTED", [LIMITS], False, {LIMITS, PLAN}, None, "works on some of this already"),
+        ("x", "STARTED", [LIMITS], False, None, None, "works on some of this already"),
+        ("x", "STARTED", [PLAN], False, {LIMITS}, None, ""),
+        ("deploy", "STARTED", None, False, None, Exit.FAILED, "works on all of this already"),
+        ("x", "QUEUED", [LIMITS], True, {LIMITS}, Exit.FAILED, "works on all of this already"),
+        ("x", "QUEUED", [LIMITS], False, {LIMITS}, None, ""),
+        ("destroy", "STARTED", None, False, {LIMITS}, Exit.NOT_READY, "destroy, is under way"),
+    ],
+)
+def test_one_run_at_a_time_works_on_an_asset(
+    *, job: str, status: str, makes: list[str] | None, daemon: bool, asked: set[str] | None, ends: Exit | None,
+    says: str,
+    here: Ocifree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """`up` watches the run that is there. What that one does not make follows."""
+    import dagster as dg
+    import typer
+    from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+    from dagster._daemon.types import DaemonHeartbeat
+
+    from ocifree_pipeline.cli import up, watch
+
+    with dg.DagsterInstance.get() as instance:
+        keys = None if makes is None else frozenset(dg.AssetKey(key.split("/")) for key in makes)
+        where = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ocifree"), "__repository__")
+        run = dg.DagsterRun(
+            job, "ab" * 16, asset_selection=keys, status=dg.DagsterRunStatus[status],
+            remote_job_origin=RemoteJobOrigin(where, job),
+        )  # fmt: skip
+        instance.run_storage.add_run(run)
+        instance.report_engine_event(f"Started process for run (pid: {os.getpid()}).", run)
+        if daemon:
+            instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "QUEUED_RUN_COORDINATOR", "x"))
+
+        def to_its_end(_: dg.DagsterInstance, run_id: str, *__: object, **___: object) -> Exit:
+            instance.report_run_failed(run)
+            return Exit.FAILED
+
+        monkeypatch.setattr(watch, "follow", to_its_end)
+        try:
+            ended = up.join(None if asked is None else frozenset(asked), as_json=False)
+        except typer.Exit as refused:
+            ended = Exit(refused.exit_code)
+    assert ended is ends
+    told = capsys.readouterr()
+    assert says in told.out + told.err
+    assert bool(told.out + told.err) == bool(says)
 
 
 def _end_the_run(home: Path) -> None:

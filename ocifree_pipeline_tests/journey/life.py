@@ -34,8 +34,7 @@ import psutil
 import pytest
 import yaml
 
-from ocifree_pipeline.automation.hunt import UNFINISHED
-from ocifree_pipeline.automation.orphans import worker_of
+from ocifree_pipeline.automation.orphans import UNFINISHED, worker_of
 from ocifree_pipeline.sandbox import process
 
 CLOCK = Path(__file__).parent / "clock"
@@ -99,6 +98,8 @@ class Life:
     environ: dict[str, str]
     ahead: mmap.mmap
     sandbox: process.Running
+    found: dict[str, int] = field(default_factory=dict)
+    """What the tenancy held before anything was made."""
     kept: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
     arguments: set[str] = field(default_factory=set)
@@ -156,6 +157,10 @@ class Life:
         """As Oracle does with an idle machine: the instance ends, and its disk with it."""
         subprocess.run([sys.executable, "-c", _TERMINATE, name], env=self.environ, check=True, cwd=self.folder)
 
+    def resources(self) -> dict[str, int]:
+        held: dict[str, int] = self.sandbox.call("GET", "status")["resources"]
+        return held
+
     # time -------------------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
@@ -193,7 +198,7 @@ class Life:
         return bool(times) and min(times) >= moment
 
     def _idle(self, instance: dg.DagsterInstance) -> bool:
-        return not instance.get_runs(dg.RunsFilter(statuses=UNFINISHED), limit=1)
+        return not instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)), limit=1)
 
     @contextmanager
     def history(self) -> Iterator[dg.DagsterInstance]:
@@ -313,6 +318,7 @@ def living(folder: Path, *, tenancy: dict[str, object]) -> Iterator[Life]:
         )
     )
     life = Life(folder, environ, ahead, sandbox)
+    life.found = life.resources()
     try:
         yield life
     finally:

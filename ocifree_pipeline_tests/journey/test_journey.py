@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
 KILLS = 2
 """In each part of the life."""
-BILLABLE = ("instance", "bootVolume", "volume", "image", "bucket", "publicIp", "vcn", "loadBalancer", "compartment")
+BILLABLE = ("instance", "bootVolume", "volume", "image", "bucket", "publicIp", "vcn", "loadBalancer")
 AMPERE = ["machines/ampere_1", "machines/ampere_2", "machines/ampere_3"]
 
 
@@ -130,11 +130,10 @@ def destroyed(life: Life) -> None:
     life.settle()
     assert life.told("cost")["zero"], "no second was paid for"
     life.ocifree("destroy", "--yes", "lab")
-    left = life.sandbox.call("GET", "status")["resources"]
-    assert {kind: left.get(kind, 0) for kind in BILLABLE} == dict.fromkeys(BILLABLE, 0), left
+    assert {kind: life.resources().get(kind, 0) for kind in BILLABLE} == dict.fromkeys(BILLABLE, 0)
     life.pass_time(days=4)
     life.settle()
-    assert life.sandbox.call("GET", "status")["resources"].get("instance", 0) == 0, "nobody hunts for what was ended"
+    assert life.resources() == life.found, "nobody hunts for what was ended, and not even a name is left of it"
     bill = life.told("cost")
     assert (bill["zero"], bill["total"]) == (True, "0")
     assert life.sandbox.call("GET", "outbox")["messages"] == [], "no budget was ever alerted"
