@@ -13,14 +13,12 @@ from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.output import say
 from ocifree_pipeline.cli.plan import show_plan
 from ocifree_pipeline.cli.up import materialize
-from ocifree_pipeline.deployment.allowances import Resource, allowance
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.examples import example
 
 if TYPE_CHECKING:
     from ocifree_pipeline.sandbox.process import Running
 
-HOURS_A_MONTH = 750
 FOLDER = Path(".ocifree/demo")
 
 
@@ -111,14 +109,7 @@ def _ssh_key(path: Path) -> str:
 
 def tenancy_for(blueprint: Blueprint) -> dict[str, object]:
     """A tenancy whose live limits are the declared allowance, in the declared region and kind of account."""
+    from ocifree_pipeline.sandbox.profiles import limits_of
+
     site = blueprint.declaration.site
-    free = allowance(site.allowance).limits_for(site.account)
-    ocpus, memory = free[Resource.A1_OCPUS], free[Resource.A1_MEMORY_GB]
-    return {
-        "region": site.region,
-        "account": site.account,
-        "a1_ocpus": ocpus,
-        "a1_memory_gb": memory,
-        "free_ocpu_hours": ocpus * HOURS_A_MONTH,
-        "free_memory_gb_hours": memory * HOURS_A_MONTH,
-    }
+    return {"region": site.region, "account": site.account, **limits_of(site.allowance, site.account)}

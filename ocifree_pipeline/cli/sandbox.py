@@ -24,8 +24,11 @@ app.add_typer(sandbox_machines.link, name="link")
 
 Region = Annotated[str | None, typer.Option(help="Home region of a new tenancy. [default: uk-london-1]")]
 Account = Annotated[str | None, typer.Option(help="Kind of a new account: free or payg. [default: free]")]
-Ocpus = Annotated[int | None, typer.Option("--a1-ocpus", help="A1 limit of a new tenancy. [default: 2]")]
-Memory = Annotated[int | None, typer.Option("--a1-memory-gb", help="A1 memory limit of a new tenancy. [default: 12]")]
+Given = Annotated[str | None, typer.Option("--allowance", help="What is free. [default: the one in force]")]
+Ocpus = Annotated[
+    int | None, typer.Option("--a1-ocpus", help="A1 limit, if it is not the allowance: what is above it is billed.")
+]
+Memory = Annotated[int | None, typer.Option("--a1-memory-gb", help="A1 memory limit, if it is not the allowance.")]
 Absent = Annotated[int | None, typer.Option("--a1-absent-ad", help="Number of the AD that has no A1. [default: none]")]
 Micro = Annotated[int | None, typer.Option("--micro-ad", help="Number of the AD that has the Micro. [default: 1]")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same names and the same chance. [default: 0]")]
@@ -37,6 +40,7 @@ def up(
     directory: Directory = HERE,
     region: Region = None,
     account: Account = None,
+    allowance: Given = None,
     a1_ocpus: Ocpus = None,
     a1_memory_gb: Memory = None,
     a1_absent_ad: Absent = None,
@@ -56,6 +60,7 @@ def up(
     profile = _profile(
         region=region,
         account=account,
+        allowance=allowance,
         a1_ocpus=a1_ocpus,
         a1_memory_gb=a1_memory_gb,
         a1_absent_ad=a1_absent_ad,
@@ -131,6 +136,7 @@ def reset(
     directory: Directory = HERE,
     region: Region = None,
     account: Account = None,
+    allowance: Given = None,
     a1_ocpus: Ocpus = None,
     a1_memory_gb: Memory = None,
     a1_absent_ad: Absent = None,
@@ -143,6 +149,7 @@ def reset(
         "profile": _profile(
             region=region,
             account=account,
+            allowance=allowance,
             a1_ocpus=a1_ocpus,
             a1_memory_gb=a1_memory_gb,
             a1_absent_ad=a1_absent_ad,
@@ -237,6 +244,7 @@ def _profile(
     *,
     region: str | None,
     account: str | None,
+    allowance: str | None,
     a1_ocpus: int | None,
     a1_memory_gb: int | None,
     a1_absent_ad: int | None,
@@ -250,7 +258,18 @@ def _profile(
         "a1_absent_ad": a1_absent_ad,
         "micro_ad": micro_ad,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return _allowed(allowance, account) | {name: value for name, value in given.items() if value is not None}
+
+
+def _allowed(allowance: str | None, account: str | None) -> dict[str, Any]:
+    from ocifree_pipeline.sandbox.profiles import Profile, limits_of
+
+    if allowance is None:
+        return {}
+    try:
+        return limits_of(allowance, account or Profile().account)
+    except KeyError as error:
+        raise typer.BadParameter(str(error.args[0]), param_hint="--allowance") from error
 
 
 def _show(running: Running, as_json: bool) -> None:
@@ -263,6 +282,9 @@ def _show(running: Running, as_json: bool) -> None:
     say(f"  proxy     {running.proxy}")
     say(f"  endpoint  {running.endpoint}")
     say(f"  tenancy   {found['tenancy']} ({found['account']}, {found['region']})")
+    a1 = found["a1"]
+    free = f"{a1['freeOcpuHours']} OCPU hours and {a1['freeMemoryGbHours']} GB hours a month are free"
+    say(f"  A1        up to {a1['ocpus']} OCPUs and {a1['memoryGb']} GB; {free}")
     say(f"  time      {clock_state['now']} ({clock_state['mode']}), {len(clock_state['pending'])} changes wait")
     say(f"  requests  {found['requests']}, fault rules {found['faults']}")
     holds = ", ".join(f"{count} {kind}" for kind, count in found["resources"].items())

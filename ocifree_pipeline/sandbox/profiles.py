@@ -8,6 +8,7 @@ from typing import Any, Literal
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from ocifree_pipeline.deployment.allowances import Resource, allowance
 from ocifree_pipeline.sandbox.oracle.signatures import fingerprint, key_id
 from ocifree_pipeline.sandbox.world import World
 
@@ -36,6 +37,23 @@ class Profile:
     a1_absent_ad: int = 0
     tenancy_name: str = "sandbox"
     user_name: str = "owner@example.com"
+
+
+HOURS_A_MONTH = 750
+"""In which Oracle counts what is free: 1500 OCPU hours are 2 OCPUs."""
+
+
+def limits_of(name: str, account: str) -> dict[str, int]:
+    """What an allowance decides of a profile: the limits, and that all of them is free. KeyError names them all."""
+    free = allowance(name).limits_for(account)
+    ocpus, memory = free[Resource.A1_OCPUS], free[Resource.A1_MEMORY_GB]
+    return {
+        "a1_ocpus": ocpus,
+        "a1_memory_gb": memory,
+        "free_ocpu_hours": ocpus * HOURS_A_MONTH,
+        "free_memory_gb_hours": memory * HOURS_A_MONTH,
+        "free_block_storage_gb": free[Resource.BLOCK_STORAGE_GB],
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from typer.testing import CliRunner, Result
 
 from ocifree_pipeline.cli.app import app
 from ocifree_pipeline.cli.exits import Exit
+from ocifree_pipeline.deployment.sections.site import Site
 from ocifree_pipeline.sandbox import process
+from ocifree_pipeline.sandbox.profiles import Profile, limits_of
 
 Verb = Callable[..., Result]
 
@@ -70,6 +72,32 @@ def test_status_shows_where_it_is_and_what_it_holds(sandbox, directory):
     assert running is not None
     for part in (running.proxy, running.endpoint, str(directory), "1 compartment", "uk-london-1", "free"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("words", "limit", "free"),
+    [
+        ([], 2, 1500),
+        (["--a1-ocpus", "4"], 4, 1500),
+        (["--allowance", "always-free-2025"], 4, 3000),
+        (["--allowance", "always-free-2025", "--a1-ocpus", "2"], 2, 3000),
+    ],
+)
+def test_a_limit_above_the_allowance_is_no_gift(sandbox, words, limit, free):
+    told(sandbox("reset", "--allowance", "always-free-2026"))
+    a1 = json.loads(told(sandbox("reset", *words, "--json")))["a1"]
+    assert (a1["ocpus"], a1["freeOcpuHours"], a1["freeMemoryGbHours"]) == (limit, free, free * 6)
+    assert f"{free} OCPU hours" in told(sandbox("status"))
+
+
+def test_an_unknown_allowance_is_refused_with_the_known_ones(sandbox):
+    refused = sandbox("reset", "--allowance", "always-free-1999")
+    assert refused.exit_code == Exit.USAGE
+    assert "always-free-2026" in refused.stderr
+
+
+def test_the_first_tenancy_has_the_allowance_in_force():
+    assert Profile(**limits_of(Site.model_fields["allowance"].default, "free")) == Profile()
 
 
 def test_reset_takes_another_profile(sandbox):

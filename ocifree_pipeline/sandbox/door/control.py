@@ -184,6 +184,12 @@ class Control:
             "tenancy": world.tenancy,
             "region": world.home_region,
             "account": world.profile.get("account"),
+            "a1": {
+                "ocpus": world.profile.get("a1Ocpus"),
+                "memoryGb": world.profile.get("a1MemoryGb"),
+                "freeOcpuHours": world.profile.get("freeOcpuHours"),
+                "freeMemoryGbHours": world.profile.get("freeMemoryGbHours"),
+            },
             "seed": world.seed,
             "clock": self._clock(asked),
             "resources": dict(sorted(present.items())),
