@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from ocifree_pipeline.deployment import consistency
 from ocifree_pipeline.deployment.objection import refuse
@@ -109,29 +109,6 @@ class Declaration(Section):
             return self.access.via
         return "bastion" if self.nodes.bastion != "none" else "tailnet"
 
-    @property
-    def alert_contacts(self) -> tuple[str, ...]:
-        """Who hears of critical alerts."""
-        return self.monitoring.contact_emails or self.budget.alert_emails
-
     def image(self, name: ImageName) -> Image | None:
         """Where an image comes from, default of the account included; None if such an account cannot have it."""
         return self.images.image(name, self.site.account)
-
-    def secret_references(self) -> dict[str, SecretRef]:
-        """Every secret the platform may need, by the path at which the file names it."""
-        return dict(_references(self, ""))
-
-
-def _references(value: Any, path: str) -> Iterator[tuple[str, SecretRef]]:
-    if isinstance(value, SecretRef):
-        yield path, value
-    elif isinstance(value, BaseModel):
-        for name, inner in value:
-            yield from _references(inner, f"{path}.{name}" if path else name)
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _references(inner, f"{path}.{name}")
-    elif isinstance(value, tuple):
-        for index, inner in enumerate(value):
-            yield from _references(inner, f"{path}[{index}]")

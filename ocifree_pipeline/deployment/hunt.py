@@ -69,10 +69,6 @@ class HuntPlan:
             blind_every=policy.blind_launch_every,
         )
 
-    @property
-    def shortest_interval(self) -> float:
-        return self.interval * (1 - self.jitter)
-
 
 @dataclass(frozen=True, slots=True)
 class Wish:

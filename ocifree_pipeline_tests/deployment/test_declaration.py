@@ -130,7 +130,6 @@ def test_the_defaults_of_the_smallest_declaration() -> None:
     assert declaration.kubernetes.control_planes == "auto"
     assert declaration.compartment == "lab"
     assert declaration.ssh_via == "bastion"
-    assert declaration.alert_contacts == ("me@example.org",)
 
 
 def test_a_free_account_is_assumed_unless_said_otherwise() -> None:
@@ -178,7 +177,7 @@ def test_ssh_takes_the_tailnet_where_there_is_no_bastion() -> None:
     assert parse(declared(VALID["everything in the tailnet"])).ssh_via == "tailnet"
 
 
-def test_every_secret_is_listed_with_its_place() -> None:
+def test_every_reference_to_a_secret_is_resolved_to_its_place() -> None:
     declaration = parse(
         declared(
             f"""
@@ -189,11 +188,8 @@ secrets: {{tailnet: "sops:secrets.yaml#tailscale.key"}}
         )
     )
     reference = SecretRef("sops", "secrets.yaml#tailscale.key")
-    assert declaration.secret_references() == {
-        "access.tailscale.auth_key": reference,
-        "notify[0]": SecretRef("env", "CHAT_URL"),
-        "secrets.tailnet": reference,
-    }
+    assert declaration.access.tailscale.auth_key == declaration.secrets["tailnet"] == reference
+    assert declaration.notify[0] == SecretRef("env", "CHAT_URL")
     assert (reference.file, reference.key, str(reference)) == (
         "secrets.yaml",
         "tailscale.key",

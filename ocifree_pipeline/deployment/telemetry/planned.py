@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ocifree_pipeline.deployment.telemetry import exporters
 from ocifree_pipeline.deployment.telemetry.budget import Page
@@ -12,7 +12,6 @@ from ocifree_pipeline.deployment.telemetry.landscape import Landscape, Node, Pod
 from ocifree_pipeline.deployment.telemetry.pipeline import Discovery, Job
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_]")
-Selected = Callable[[Discovery, Node | Pod], bool]
 
 
 def discovered(discovery: Discovery, landscape: Landscape) -> Iterator[dict[str, str]]:

@@ -25,7 +25,6 @@ ACTIONS = (
     "uppercase",
     "hashmod",
 )
-TARGETED = frozenset(("replace", "lowercase", "uppercase", "hashmod", "keepequal", "dropequal"))
 _GROUP = re.compile(r"\$(\d+|\{\d+\}|[A-Za-z_]\w*|\{[A-Za-z_]\w*\})|\$\$")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from ocifree_pipeline.systems.ceph.words import ask_ceph
 from ocifree_pipeline.systems.proxmox.node import Node
 
-CLEAN = "active+clean"
 SCRUBBING = frozenset({"active+clean", "active+clean+scrubbing", "active+clean+scrubbing+deep"})
 
 ALLOWED: Mapping[str, str] = MappingProxyType(
@@ -53,10 +52,6 @@ class Status:
     up: int
     inside: int
     groups: Mapping[str, int]
-
-    @property
-    def is_clean(self) -> bool:
-        return all(state in SCRUBBING for state in self.groups)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,6 @@ class Fetched:
     sha256: str
     size: int
     downloaded: int
-    resumed_at: int = 0
 
 
 def fetch(
@@ -142,7 +141,7 @@ class _Download:
         self.note.unlink(missing_ok=True)
         make_durable(self.target.parent)
         digest = came if self.algorithm == "sha256" else digest_of(self.target)
-        return Fetched(self.target, digest, size, self.downloaded, max(0, size - self.downloaded))
+        return Fetched(self.target, digest, size, self.downloaded)
 
     def _bring(self, session: requests.Session) -> None:
         """Try until the whole file is here. A try that came further than any before does not count as a failed one."""

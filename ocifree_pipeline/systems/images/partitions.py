@@ -11,7 +11,6 @@ from ocifree_pipeline.systems.images.disk import Disk
 
 SECTOR = 512
 ESP = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
-BIOS_BOOT = UUID("21686148-6449-6e6f-744e-656564454649")
 
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 _MOST_ENTRIES = 1024

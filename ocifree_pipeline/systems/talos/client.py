@@ -60,7 +60,6 @@ class EtcdStatus:
 
     member: int
     leader: int
-    db_bytes: int
     errors: tuple[str, ...]
 
 
@@ -105,9 +104,6 @@ class Talos:
     def logs(self, service: str, lines: int = 100) -> str:
         return self._text("Logs", namespace="system", id=service, driver=_CONTAINERD, tail_lines=lines)
 
-    def dmesg(self) -> str:
-        return self._text("Dmesg")
-
     # configuration ----------------------------------------------------------------------------------------------------
 
     def apply(self, configuration: SecretStr, mode: ApplyMode = ApplyMode.AUTO) -> Applied:
@@ -137,7 +133,7 @@ class Talos:
 
     def etcd(self) -> EtcdStatus:
         found = self._first("EtcdStatus").member_status
-        return EtcdStatus(found.member_id, found.leader, found.db_size, tuple(found.errors))
+        return EtcdStatus(found.member_id, found.leader, tuple(found.errors))
 
     def remove_member(self, member: int) -> None:
         self._first("EtcdRemoveMemberByID", member_id=member)
@@ -174,9 +170,6 @@ class Talos:
 
     def reboot(self) -> None:
         self._first("Reboot")
-
-    def shut_down(self) -> None:
-        self._first("Shutdown")
 
     def reset(self, *, graceful: bool, labels: tuple[str, ...] = (), mode: WipeMode = WipeMode.SYSTEM_DISK) -> None:
         """Wipe the disk, or these partitions of it, and start anew. Only a person may want this."""

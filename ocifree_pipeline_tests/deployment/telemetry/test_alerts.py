@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ocifree_pipeline.deployment.telemetry.alerts import MOST_RULES, RULES, expression, prometheus_file, rules_for
+from ocifree_pipeline.deployment.telemetry.alerts import MOST_RULES, RULES, expression, rules_for
 from ocifree_pipeline.deployment.telemetry.alerts.model import Alert
 from ocifree_pipeline.deployment.telemetry.pipeline import shipped
 from ocifree_pipeline.sandbox.grafana import promql
@@ -337,10 +337,28 @@ def _selector(labels: dict[str, str]) -> str:
     return f"{labels['__name__']}{{{pairs}}}"
 
 
+def _written(topology: str) -> dict[str, dict[str, Any]]:
+    """The rules as Prometheus reads them."""
+    return {
+        rule.name: {
+            "alert": rule.name,
+            "expr": expression(rule, blueprint(topology)),
+            "for": rule.wait,
+            "labels": {"severity": rule.severity},
+            "annotations": rule.annotations(),
+        }
+        for rule in rules_for(blueprint(topology))
+    }
+
+
+def _file(rules: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {"groups": [{"name": "rules", "interval": "1m", "rules": list(rules)}]}
+
+
 @pytest.mark.real("promtool")
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_promtool_takes_every_rule(tmp_path: Path, topology: str) -> None:
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(prometheus_file(blueprint(topology))))
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(_file(_written(topology).values())))
     done = promtool("check", "rules", str(tmp_path / "rules.yaml"))
     assert done.returncode == 0, done.stderr
     assert f"{len(rules_for(blueprint(topology)))} rules found" in done.stdout
@@ -348,11 +366,9 @@ def test_promtool_takes_every_rule(tmp_path: Path, topology: str) -> None:
 
 @pytest.mark.real("promtool")
 def test_promtool_agrees_about_when_rules_fire_and_resolve(tmp_path: Path) -> None:
-    written = {
-        rule["alert"]: rule for group in prometheus_file(blueprint("proxmox-ceph"))["groups"] for rule in group["rules"]
-    }
+    written = _written("proxmox-ceph")
     for rule in rules_for(blueprint("proxmox-ceph")):
-        alone = {"groups": [{"name": rule.group, "rules": [{**written[rule.name], "annotations": {}}]}]}
+        alone = _file([{**written[rule.name], "annotations": {}}])
         (tmp_path / f"{rule.name}.rule.yaml").write_text(yaml.safe_dump(alone))
         (tmp_path / f"{rule.name}.test.yaml").write_text(yaml.safe_dump(_unit_test(rule)))
     done = promtool("test", "rules", *map(str, sorted(tmp_path.glob("*.test.yaml"))))

@@ -45,7 +45,7 @@ def test_an_administrator_learns_what_runs(here: Lab) -> None:
         version = node.version()
         services = node.services()
         assert "waits to join" in node.logs("etcd")
-        assert "there is no shell" in node.dmesg()
+        assert "there is no shell" in node._text("Dmesg")
     assert (version.tag, version.architecture, version.platform) == ("v1.13.9", "arm64", "oracle")
     assert version.configured
     assert services["apid"].healthy

@@ -6,8 +6,7 @@ which a deployment does not ship are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.telemetry.alerts.around import AROUND
@@ -39,27 +38,3 @@ def expression(rule: Alert, blueprint: Blueprint) -> str:
         .replace("$SERIES", str(monitoring.series_budget))
         .replace("$LOGS", str(monitoring.logs_budget_gb))
     )
-
-
-def prometheus_file(blueprint: Blueprint) -> dict[str, Any]:
-    """The rules as Prometheus reads them, for `promtool`."""
-    return {"groups": [{"name": name, "interval": "1m", "rules": rules} for name, rules in _groups(blueprint)]}
-
-
-def _groups(blueprint: Blueprint) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    rules = rules_for(blueprint)
-    for name in dict.fromkeys(rule.group for rule in rules):
-        yield (
-            name,
-            [
-                {
-                    "alert": rule.name,
-                    "expr": expression(rule, blueprint),
-                    "for": rule.wait,
-                    "labels": {"severity": rule.severity},
-                    "annotations": rule.annotations(),
-                }
-                for rule in rules
-                if rule.group == name
-            ],
-        )
