@@ -105,8 +105,8 @@ def tick(
         )
     busy = in_flight(instance, prey.keys)
     if busy is not None:
-        return dg.SensorResult(skip_reason=f"run {busy.run_id[:8]} is {busy.status.value.lower()} for these machines",
-                               cursor=context.cursor)  # fmt: skip
+        does = "is requested again" if busy.is_finished else f"is {busy.status.value.lower()}"
+        return dg.SensorResult(skip_reason=f"run {busy.run_id[:8]} {does} for these machines", cursor=context.cursor)
     cursor = _take_in(instance, prey, _cursor(instance, prey, context.cursor), now)
     claimed = _claimed(prey, instance)
     plan, wishes = _plan(blueprint, prey, instance), _wishes(prey, instance, claimed)

@@ -110,16 +110,28 @@ def release(instance: dg.DagsterInstance, orphan: Orphan) -> None:
         storage.free_concurrency_slots_for_run(orphan.run.run_id)
 
 
-def in_flight(
-    instance: dg.DagsterInstance,
-    keys: Iterable[str] | None,
-    statuses: Iterable[dg.DagsterRunStatus] = UNFINISHED,
+def in_flight(instance: dg.DagsterInstance, keys: Iterable[str]) -> dg.DagsterRun | None:
+    """A run that may make one of these: it has not ended, or it died and will be requested again."""
+    wanted = _asset_keys(keys)
+    for those in (dg.RunsFilter(statuses=list(UNFINISHED)), dg.RunsFilter(tags={AGAIN: WAITS})):
+        for run in instance.get_runs(those):
+            if _may_make(run, wanted):
+                return run
+    return None
+
+
+def living(
+    instance: dg.DagsterInstance, keys: Iterable[str] | None, statuses: Iterable[dg.DagsterRunStatus] = UNFINISHED
 ) -> dg.DagsterRun | None:
-    """A living run that has not ended and may make one of these; None for keys: one of any."""
-    wanted = None if keys is None else {dg.AssetKey(key.split("/")) for key in keys}
+    """A run that has not ended, whose process lives, and that may make one of these; None for keys: one of any."""
+    wanted = None if keys is None else _asset_keys(keys)
     busy = [run for run in instance.get_runs(dg.RunsFilter(statuses=list(statuses))) if _may_make(run, wanted)]
     dead = {orphan.run.run_id for orphan in find_orphans(instance)} if busy else set()
     return next((run for run in busy if run.run_id not in dead), None)
+
+
+def _asset_keys(keys: Iterable[str]) -> set[dg.AssetKey]:
+    return {dg.AssetKey(key.split("/")) for key in keys}
 
 
 def statuses_that_move(instance: dg.DagsterInstance) -> tuple[dg.DagsterRunStatus, ...]:
@@ -189,7 +201,7 @@ def _due(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
         ended = instance.get_runs_count(dg.RunsFilter(job_name="destroy", created_after=record.create_timestamp))
         if request is None or asked or ended:
             instance.add_run_tags(run.run_id, {AGAIN: DONE})
-        elif in_flight(instance, (key.to_user_string() for key in run.asset_selection or ())) is None:
+        elif living(instance, (key.to_user_string() for key in run.asset_selection or ())) is None:
             yield request
 
 

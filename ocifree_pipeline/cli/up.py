@@ -120,11 +120,11 @@ def join(keys: frozenset[str] | None, as_json: bool) -> Exit | None:
     ensure_home()
     import dagster as dg
 
-    from ocifree_pipeline.automation.orphans import in_flight, statuses_that_move
+    from ocifree_pipeline.automation.orphans import living, statuses_that_move
     from ocifree_pipeline.cli.watch import follow
 
     with dg.DagsterInstance.get() as instance:
-        while (busy := in_flight(instance, keys, statuses_that_move(instance))) is not None:
+        while (busy := living(instance, keys, statuses_that_move(instance))) is not None:
             its = busy.asset_selection
             if its is None and busy.job_name != "deploy":
                 raise refuse(

@@ -22,7 +22,9 @@ from ocifree_pipeline.automation.orphans import (
     TIMES,
     Worker,
     find_orphans,
+    in_flight,
     judge,
+    living,
     release,
     release_orphans,
     taken_up_again,
@@ -165,18 +167,21 @@ def test_the_sensor_asks_again_for_what_it_released(dagster_home: Path) -> None:
         def requests() -> list[dg.RunRequest]:
             return list(release_orphans.evaluate_tick(context).run_requests or ())
 
-        living, dead = run_of(os.getpid()), run_of(999999999)
+        alive, dead = run_of(os.getpid()), run_of(999999999)
         assert requests() == [], "another run is making it"
         released = instance.get_run_by_id(dead.run_id)
         assert released is not None
         assert released.is_finished, "its place in the queue is free"
-        instance.report_run_failed(living)
+        instance.report_run_failed(alive)
+        assert living(instance, ["claim"]) is None
+        assert in_flight(instance, ["claim"]) == instance.get_run_by_id(dead.run_id), "no other sensor is faster"
         (request,) = requests()
         assert request.asset_selection == [dg.AssetKey("claim")]
         assert requests() == [request], "a tick that died is made up for; Dagster takes one key once"
         again = run_of(os.getpid(), tags={"dagster/run_key": str(request.run_key)})
         instance.report_run_failed(again)
         assert requests() == []
+        assert in_flight(instance, ["claim"]) is None
         run_of(999999998)
         instance.create_run_for_job(dg.GraphDefinition(name="destroy").to_job(), status=dg.DagsterRunStatus.SUCCESS)
         assert requests() == []
