@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,29 +44,56 @@ def finding(provider: str, folder: Path) -> Path:
 
 @dataclass
 class Site:
-    """The module in a folder, and the program that knows how to reach what it is for."""
+    """The module in a folder, and the program that knows how to reach what it is for.
+
+    Providers ask again in real time. What they wait for happens in virtual time, which `meanwhile` lets pass.
+    """
 
     folder: Path
     environ: Mapping[str, str]
     program: str
+    meanwhile: Callable[[], object] = time.time
 
     def tofu(self, *words: str) -> str:
-        done = subprocess.run(
+        with subprocess.Popen(
             [self.program, *words],
             cwd=self.folder,
             env=dict(self.environ),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        ) as running:
+            try:
+                said, complained = self._await(running)
+            finally:
+                running.kill()
+        assert running.returncode == 0, said + complained
+        return said
 
-    def changes(self) -> list[str]:
+    def _await(self, running: subprocess.Popen[str]) -> tuple[str, str]:
+        while True:
+            try:
+                return running.communicate(timeout=0.3)
+            except subprocess.TimeoutExpired:
+                self.meanwhile()
+
+    def given(self, **variables: object) -> None:
+        (self.folder / "terraform.tfvars.json").write_text(json.dumps(variables))
+
+    def is_sound(self, module: Path) -> None:
+        """The module is formatted and valid, and its own tests pass."""
+        self.tofu("fmt", "-check", "-diff", "-recursive", str(module))
+        self.tofu("validate")
+        self.tofu("test")
+
+    def planned(self) -> dict[str, list[str]]:
+        """What would be done to which resource."""
         self.tofu("plan", "-input=false", "-out=plan")
         planned = json.loads(self.tofu("show", "-json", "plan"))["resource_changes"]
-        return [one["address"] for one in planned if one["change"]["actions"] != ["no-op"]]
+        return {one["address"]: one["change"]["actions"] for one in planned}
+
+    def changes(self) -> list[str]:
+        return [address for address, actions in self.planned().items() if actions != ["no-op"]]
 
 
 def site_of(module: Path, provider: str, folder: Path, **environ: str) -> Site:

@@ -1,21 +1,118 @@
-"""tofu/proxmox-cluster by the unmodified provider bpg/proxmox, on a cluster of the sandbox."""
+"""tofu/proxmox-cluster by the unmodified provider bpg/proxmox, on a cluster of the sandbox.
+
+What the module makes is what the pipeline makes: the one has nothing to do after the other.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
 import hcl2
 import pytest
+from pydantic import SecretStr
 
+from ocifree_pipeline.deployment.sections.ceph import Ceph
+from ocifree_pipeline.deployment.sections.network import Network
+from ocifree_pipeline.record.talos import gateway_of
+from ocifree_pipeline.systems.ceph import planning, pool
+from ocifree_pipeline.systems.ceph.building import Builder
+from ocifree_pipeline.systems.journal import Journal
+from ocifree_pipeline.systems.proxmox import access, containers, guests, network, storage
 from ocifree_pipeline.systems.proxmox.access import PRIVILEGES, ROLE, TOKEN, USER
+from ocifree_pipeline.systems.proxmox.api import Api
+from ocifree_pipeline.systems.proxmox.node import Node
+from ocifree_pipeline.systems.secrets.vault import Vault
+from ocifree_pipeline.systems.ssh.dialer import Result, Run
 from ocifree_pipeline_tests.real.opentofu import Site, site_of
-from ocifree_pipeline_tests.sandbox.proxmox.rig import ROOT
+from ocifree_pipeline_tests.sandbox.proxmox.rig import ROOT, Rig
 from ocifree_pipeline_tests.sandbox.proxmox.served import Served, served
 
 MODULE = Path(__file__).parents[2] / "tofu" / "proxmox-cluster"
+REAL = pytest.mark.real("OpenTofu + bpg/proxmox")
+NODES = {"pve1": "10.0.1.11", "pve2": "10.0.1.12"}
+TEMPLATE = "local:vztmpl/debian-13-standard_13.1-2_arm64.tar.zst"
+APPLY, DESTROY = ("apply", "-input=false", "-auto-approve"), ("destroy", "-input=false", "-auto-approve")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What the assets do on two nodes, by the same functions, with a bridge and a Ceph that are there already."""
+
+    cluster: Served
+    folder: Path
+
+    def monotonic(self) -> float:
+        return self.cluster.inside(lambda rig: rig.world.clock.now().timestamp())
+
+    def sleep(self, seconds: float) -> None:
+        self.cluster.wait(max(1, round(seconds)))
+
+    def _run(self, name: str) -> Run:
+        def run(argv: Sequence[str], timeout: float = 0, given: SecretStr | None = None) -> Result:
+            text = given.get_secret_value() if given else ""
+            answer = self.cluster.inside(lambda rig: rig.run(name, shlex.join(argv), text, seconds=900))
+            return Result(answer.code, answer.out, answer.err)
+
+        return run
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [Node(name, name, address, self._run(name)) for name, address in NODES.items()]
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.folder / "journal.jsonl")
+
+    @property
+    def vault(self) -> Vault:
+        return Vault(self.folder / "vault.age", self.folder / "identity.txt")
+
+    def prepare(self) -> None:
+        """Ceph, and the bridge of the guests."""
+        declared = Network()
+        for number, node in enumerate(self.nodes, start=1):
+            gateway, own = gateway_of(declared.guests, number), IPv4Address(node.address)
+            peers = tuple(IPv4Address(one.address) for one in self.nodes if one.name != node.name)
+            inside = (IPv4Network("10.0.0.0/16"),)
+            network.apply(node, network.Wanted(gateway, own, peers, inside, declared.vxlan.vni, declared.vxlan.mtu))
+        wanted = planning.Wanted("10.0.1.0/24", 2, 2, planning.memory_settings(6))
+        builder = Builder(wanted, self.nodes, self.journal, lambda line: None, self)
+        builder.apply(builder.plan()[1])
+        builder.healthy()
+
+    def template(self) -> None:
+        api = Api(self.cluster.client(), self)
+        assert {containers.template_for(api, node, "aarch64")[0] for node in self.nodes} == {TEMPLATE}
+
+    def make(self) -> list[str]:
+        """What of proxmox/cluster, proxmox/ceph_pool and proxmox/tailscale_lxc_<n> had to be done."""
+        api = Api(self.cluster.client(), self)
+        _, lines = access.establish(self.nodes[0], self.vault, TOKEN)
+        lines += storage.allow(api)
+        pools = pool.PoolBuilder(
+            pool.Wanted(Ceph().pool, Ceph().size, Ceph().min_size), self.nodes, self.journal, lambda line: None, self
+        )
+        changes = pools.plan()
+        pools.apply(changes)
+        pools.proved()
+        lines += [change.line for change in changes]
+        self.template()
+        for number, node in enumerate(self.nodes, start=1):
+            gateway = gateway_of(Network().guests, number)
+            address = IPv4Interface(f"{gateway.ip + 1}/{gateway.network.prefixlen}")
+            wanted = containers.Container(
+                f"{node.name}-tailnet", node.name, "lab", TEMPLATE, network.BRIDGE, address, str(gateway.ip)
+            )
+            found, made = guests.ensure(api, self.journal, containers.order_of(wanted))
+            lines += [f"make {wanted.name}"] if made else []
+            lines += [*containers.give_tunnel(api, node, found), *guests.start(api, found, "lxc")]
+        return lines
 
 
 @pytest.fixture
@@ -25,8 +122,13 @@ def cluster(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
+def pipeline(cluster: Served, tmp_path: Path) -> Pipeline:
+    return Pipeline(cluster, tmp_path)
+
+
+@pytest.fixture
 def site(tmp_path: Path, cluster: Served) -> Site:
-    return site_of(
+    found = site_of(
         MODULE,
         "bpg/proxmox",
         tmp_path,
@@ -35,35 +137,120 @@ def site(tmp_path: Path, cluster: Served) -> Site:
         PROXMOX_VE_USERNAME="root@pam",
         PROXMOX_VE_PASSWORD=ROOT,
     )
+    return replace(found, meanwhile=lambda: cluster.wait(2))
+
+
+def give(site: Site, **more: object) -> None:
+    nodes = [{"name": name, "address": address} for name, address in NODES.items()]
+    site.given(deployment="lab", nodes=nodes, **more)
 
 
 def test_the_module_declares_what_the_pipeline_makes() -> None:
     defaults: dict[str, Any] = {}
     for block in hcl2.loads((MODULE / "variables.tf").read_text("utf-8"))["variable"]:
         for name, body in block.items():
-            defaults[name.strip('"')] = body["default"]
+            defaults[name.strip('"')] = body.get("default")
     said = {name: value.strip('"') for name, value in defaults.items() if isinstance(value, str)}
-    assert said == {"role": ROLE, "user": USER, "token": TOKEN}
+    assert said.pop("architecture") == containers.ARCHITECTURES["aarch64"]
+    assert said == {
+        "role": ROLE,
+        "user": USER,
+        "token": TOKEN,
+        "bridge": network.BRIDGE,
+        "guests": str(Network().guests),
+    }
     assert {one.strip('"') for one in defaults["privileges"]} == set(PRIVILEGES)
+    assert {one.strip('"') for one in defaults["local"]} >= set(storage.FOR_GUESTS)
 
 
-@pytest.mark.real("OpenTofu + bpg/proxmox")
+@REAL
+def test_the_module_is_sound_by_itself(site: Site) -> None:
+    site.is_sound(MODULE)
+
+
+@REAL
 @pytest.mark.timeout(300)
-def test_made_once_repaired_and_removed(site: Site, cluster: Served) -> None:
-    site.tofu("apply", "-input=false", "-auto-approve")
+def test_made_once_repaired_and_removed(site: Site, pipeline: Pipeline) -> None:
+    cluster, root = pipeline.cluster, pipeline.cluster.client()
+    before = everything(root)
+    pipeline.prepare()
+    pipeline.template()
+    give(site, template=TEMPLATE)
+    site.tofu(*APPLY)
     assert site.changes() == []
     name, _, secret = json.loads(site.tofu("output", "-json", "token")).partition("=")
     user, _, token_name = name.partition("!")
     token = cluster.client(user=user, token_name=token_name, token_value=secret)
     assert {one["node"] for one in token.nodes.get()} == {"pve1", "pve2"}
+    pipeline.vault.put({TOKEN: SecretStr(secret)})
+    assert pipeline.make() == [], "the pipeline has nothing left to do"
+    assert site.changes() == []
 
-    root = cluster.client()
     root.access.roles(ROLE).put(privs="VM.Audit")
-    assert site.changes() == ["proxmox_virtual_environment_role.pipeline"]
-    site.tofu("apply", "-input=false", "-auto-approve")
-    found = next(one for one in root.access.roles.get() if one["roleid"] == ROLE)
-    assert set(found["privs"].split(",")) == set(PRIVILEGES)
+    root.storage("local").put(content="iso,vztmpl")
+    root.nodes("pve2").ceph.pool("vm-storage").put(min_size=1)
+    cluster.wait(5)
+    vmid = next(one["vmid"] for one in root.nodes("pve1").lxc.get())
+    root.nodes("pve1").lxc(vmid).config.put(memory=512)
+    assert sorted(site.changes()) == [
+        "proxmox_ceph_pool.guests[0]",
+        "proxmox_storage_directory.local",
+        'proxmox_virtual_environment_container.tailnet["pve1"]',
+        "proxmox_virtual_environment_role.pipeline",
+    ]
+    site.tofu(*APPLY)
+    assert (site.changes(), pipeline.make()) == ([], [])
+    assert vmid in {one["vmid"] for one in root.nodes("pve1").lxc.get()}, "it is the same container"
 
-    site.tofu("destroy", "-input=false", "-auto-approve")
-    assert USER not in {one["userid"] for one in root.access.users.get()}
-    assert ROLE not in {one["roleid"] for one in root.access.roles.get()}
+    site.tofu(*DESTROY)
+    assert everything(root) == before
+
+
+def everything(root: Any) -> dict[str, Any]:
+    """What there is of all that the module makes."""
+    return {
+        "users": {one["userid"] for one in root.access.users.get()},
+        "roles": {one["roleid"] for one in root.access.roles.get()},
+        "rights": root.access.acl.get(),
+        "storages": {one["storage"] for one in root.storage.get()},
+        "guests": guests_of(root),
+        "zones": root.cluster.sdn.zones.get(),
+        "networks": root.cluster.sdn.vnets.get(),
+    }
+
+
+def guests_of(root: Any) -> dict[str, Any]:
+    """The containers with their settings."""
+    return {one["id"]: root.nodes(one["node"])(one["id"]).config.get() for one in root.cluster.resources.get(type="vm")}
+
+
+@REAL
+@pytest.mark.timeout(300)
+def test_what_the_pipeline_made_is_taken_over_as_it_is(site: Site, pipeline: Pipeline) -> None:
+    pipeline.prepare()
+    assert pipeline.make() != []
+    root = pipeline.cluster.client()
+    before = guests_of(root)
+    numbers = {one["node"]: one["vmid"] for one in root.cluster.resources.get(type="vm")}
+    give(site, template=TEMPLATE, standing={"access": True, "ceph": True, "containers": numbers})
+    assert all("delete" not in actions and "create" not in actions for actions in site.planned().values())
+    site.tofu(*APPLY)
+    assert (site.changes(), pipeline.make(), guests_of(root)) == ([], [], before)
+
+
+@REAL
+@pytest.mark.timeout(300)
+def test_a_network_of_proxmox_itself_is_applied_on_every_node(site: Site, cluster: Served) -> None:
+    give(site, ceph=None, sdn={})
+    site.tofu(*APPLY)
+    assert site.changes() == []
+
+    def shown(rig: Rig) -> list[str]:
+        return [rig.run(name, "ip link show vxlan_vxguests").out for name in NODES]
+
+    assert ["mtu 8950" in one for one in cluster.inside(shown)] == [True, True]
+    give(site, ceph=None, sdn={"mtu": 1450})
+    site.tofu(*APPLY)
+    assert ["mtu 1450" in one for one in cluster.inside(shown)] == [True, True], "what is changed is applied too"
+    site.tofu(*DESTROY)
+    assert cluster.inside(shown) == ["", ""]

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,8 @@ def here(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return site_of(MODULE, "siderolabs/talos", tmp_path)
+def site(tmp_path: Path, here: Lab) -> Site:
+    return replace(site_of(MODULE, "siderolabs/talos", tmp_path), meanwhile=lambda: here.here.wait(10))
 
 
 @contextmanager
@@ -66,26 +67,8 @@ def _copy(one: socket.socket, other: socket.socket) -> None:
         other.shutdown(socket.SHUT_WR)
 
 
-def while_time_passes(here: Lab, site: Site, *words: str) -> None:
-    """The provider asks again in real time; what it waits for happens in virtual time."""
-    ended, failed = threading.Event(), list[BaseException]()
-
-    def run() -> None:
-        try:
-            site.tofu(*words)
-        except BaseException as error:
-            failed.append(error)
-        ended.set()
-
-    threading.Thread(target=run, daemon=True).start()
-    while not ended.wait(0.5):
-        here.here.wait(10)
-    if failed:
-        raise failed[0]
-
-
-def test_the_module_is_formatted(site: Site) -> None:
-    site.tofu("fmt", "-check", "-diff", str(MODULE))
+def test_the_module_is_sound_by_itself(site: Site) -> None:
+    site.is_sound(MODULE)
 
 
 def test_from_maintenance_mode_to_a_kubeconfig_and_nothing_more_to_do(here: Lab, site: Site) -> None:
@@ -95,17 +78,8 @@ def test_from_maintenance_mode_to_a_kubeconfig_and_nothing_more_to_do(here: Lab,
             f"lab-{number}": {"address": machine.ip, "role": "controlplane", "dialled": port}
             for number, (machine, port) in enumerate(zip(machines, (first, second, third), strict=True), start=1)
         }
-        (site.folder / "terraform.tfvars.json").write_text(
-            json.dumps(
-                {
-                    "cluster": "lab",
-                    "endpoint": f"https://{NAME}:6443",
-                    "installer": INSTALLER.partition(":")[0],
-                    "nodes": nodes,
-                }
-            )
-        )
-        while_time_passes(here, site, "apply", "-input=false", "-auto-approve", "-no-color")
+        site.given(cluster="lab", endpoint=f"https://{NAME}:6443", installer=INSTALLER.partition(":")[0], nodes=nodes)
+        site.tofu("apply", "-input=false", "-auto-approve", "-no-color")
         here.here.wait(120)
         assert site.changes() == []
         kubeconfig = json.loads(site.tofu("output", "-json", "kubeconfig"))

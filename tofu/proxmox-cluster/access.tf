@@ -1,4 +1,4 @@
-# What proxmox/cluster_access makes by its own calls: a role, a user, a token, and the role for both, on everything.
+# What proxmox/cluster makes once all nodes have joined: a role, a user, a token, and the role for both, on everything.
 
 resource "proxmox_virtual_environment_role" "pipeline" {
   role_id    = var.role
@@ -7,7 +7,7 @@ resource "proxmox_virtual_environment_role" "pipeline" {
 
 resource "proxmox_virtual_environment_user" "pipeline" {
   user_id = var.user
-  comment = "ocifree"
+  comment = "ocifree: no password, a token only"
   enabled = true
 }
 

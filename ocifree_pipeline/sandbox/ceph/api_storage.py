@@ -6,7 +6,7 @@ from ocifree_pipeline.sandbox.ceph import cluster, devices, osds, pools, reports
 from ocifree_pipeline.sandbox.ceph.api import AUDIT, MODIFY, NODE, answering, begin, finish
 from ocifree_pipeline.sandbox.ceph.on_proxmox import site_of
 from ocifree_pipeline.sandbox.ceph.site import Refused, Site
-from ocifree_pipeline.sandbox.proxmox import tasks
+from ocifree_pipeline.sandbox.proxmox import tasks, volumes
 from ocifree_pipeline.sandbox.proxmox.errors import died
 from ocifree_pipeline.sandbox.proxmox.methods import Call, method, root_only
 from ocifree_pipeline.sandbox.proxmox.nodes import Node
@@ -171,16 +171,22 @@ def _change_pool(node: Node, _task: tasks.Task, args: dict[str, Any]) -> None:
 )
 def _destroy_pool(call: Call) -> Any:
     name = str(call["name"])
-    return begin(call, "cephdestroypool", name, name=name, storages=bool(call.get("remove_storages")))
+    given = {one: bool(call.get(one)) for one in ("force", "remove_storages")}
+    return begin(call, "cephdestroypool", name, name=name, **given)
 
 
 @work("cephdestroypool")
 def _drop_pool(node: Node, _task: tasks.Task, args: dict[str, Any]) -> None:
     def drop(site: Site) -> None:
         cluster.must_answer(site)
+        own = [one for one, kept in site.storages.items() if kept["type"] == "rbd" and kept["pool"] == args["name"]]
+        for one in own:
+            if volumes.listed(node, one) and not args["force"]:
+                raise Refused(f"ceph pool '{args['name']}' still in use by storage '{one}'")
         pools.destroy(site, args["name"])
-        if args["storages"]:
-            site.storages.pop(args["name"], None)
+        if args["remove_storages"]:
+            for one in own:
+                del site.storages[one]
 
     finish(node, drop)
 

@@ -151,4 +151,4 @@ def _offered(api: Api, node: Node, architecture: str) -> list[str]:
 
 
 def _has_tunnel(config: dict[str, Any]) -> bool:
-    return TUN in str(config.get("dev0", "")).removeprefix("path=").split(",")
+    return TUN in [part.removeprefix("path=") for part in str(config.get("dev0", "")).split(",")]

@@ -91,6 +91,9 @@ def test_a_pool_is_changed_over_the_api(rig: Rig) -> None:
         "pg_autoscale_mode": "on",
     }
     assert "is not played" in rig.run("pve1", "pvesh set /nodes/pve1/ceph/pool/vms --application cephfs").err
+    rig.ok("pve1", "qm create 100 --scsi0 vms:1")
+    rig.run("pve1", "pvesh delete /nodes/pve1/ceph/pool/vms --remove_storages 1")
+    assert "still in use by storage 'vms'" in told(rig, "/nodes/pve1/tasks")[0]["status"]
     assert "unrecognized pool 'no'" in rig.run("pve1", "pvesh get /nodes/pve1/ceph/pool/no/status").err
 
 
