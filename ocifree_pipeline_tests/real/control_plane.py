@@ -30,6 +30,8 @@ from ocifree_pipeline_tests.real.programs import free_port, program, running, un
 
 NAME = "kubernetes"
 SERVICES = "10.96.0.0/12"
+AUDIT = "audit.log"
+WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class ControlPlane:
     folder: Path
     authority: Pair
     port: int
+    names: tuple[str, ...] = ()
+    """By which others call it, besides its own."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -64,18 +68,27 @@ class ControlPlane:
         )
 
     @contextmanager
-    def session(self) -> Iterator[requests.Session]:
+    def session(self, user: str = "admin") -> Iterator[requests.Session]:
         """An administrator who speaks HTTP."""
-        certificate, key = self._client("admin", ())
+        certificate, key = self._client(user, ())
         with requests.Session() as found:
             found.trust_env = False
-            found.cert = (str(self.write("admin.pem", certificate)), str(self.write("admin.key", key)))
+            found.cert = (str(self.write(f"{user}.pem", certificate)), str(self.write(f"{user}.key", key)))
             found.verify = str(self.write("ca.pem", self.authority.certificate))
             yield found
 
     def _client(self, user: str, groups: tuple[str, ...]) -> tuple[str, str]:
         pair = self.authority
         return certificates.client(pair.certificate, pair.key, user, groups or ("system:masters",))
+
+    def writes(self, user: str) -> list[str]:
+        """What this user has changed so far, as the server noted it. A rehearsal changes nothing."""
+        noted = map(json.loads, (self.folder / AUDIT).read_text().splitlines())
+        return [
+            f"{one['verb']} {one['requestURI']}"
+            for one in noted
+            if one["user"]["username"] == user and "dryRun=" not in one["requestURI"]
+        ]
 
     def write(self, name: str, text: str) -> Path:
         file = self.folder / name
@@ -85,10 +98,18 @@ class ControlPlane:
 
 
 @contextmanager
-def control_plane(folder: Path, without: Iterable[str] = (), *, controllers: bool = False) -> Iterator[ControlPlane]:
+def control_plane(
+    folder: Path,
+    without: Iterable[str] = (),
+    *,
+    controllers: bool = False,
+    authority: Pair | None = None,
+    names: Iterable[str] = (),
+) -> Iterator[ControlPlane]:
     """With the admission that our machine configurations give it, except for the plugins that it shall be `without`."""
     etcd, apiserver = program("etcd"), program("kube-apiserver")
-    plane = ControlPlane(folder, new_authority("ecdsa", datetime.now(UTC), organization="kubernetes"), free_port())
+    authority = authority or new_authority("ecdsa", datetime.now(UTC), organization="kubernetes")
+    plane = ControlPlane(folder, authority, free_port(), tuple(names))
     client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     keeping = [f"--data-dir={folder / 'etcd'}", f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
     keeping += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
@@ -122,7 +143,7 @@ def _workers(plane: ControlPlane) -> dict[str, list[str]]:
 def _settings(plane: ControlPlane, etcd: str, without: Iterable[str]) -> list[str]:
     key, pair = ec.generate_private_key(ec.SECP256R1()), plane.authority
     shown = certificates.signed(
-        pair.certificate, pair.key, key.public_key(), name="kube-apiserver", names=(NAME, "127.0.0.1")
+        pair.certificate, pair.key, key.public_key(), name="kube-apiserver", names=(NAME, "127.0.0.1", *plane.names)
     )
     private = plane.write(
         "apiserver.key",
@@ -137,7 +158,15 @@ def _settings(plane: ControlPlane, etcd: str, without: Iterable[str]) -> list[st
         "kind": "AdmissionConfiguration",
         "plugins": [{"name": "PodSecurity", "configuration": pod_security()}],
     }
+    noted = {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "verbs": list(WRITES)}, {"level": "None"}],
+    }
     return [
+        f"--audit-policy-file={plane.write('audit.json', json.dumps(noted))}",
+        f"--audit-log-path={plane.folder / AUDIT}",
         f"--etcd-servers={etcd}",
         "--bind-address=127.0.0.1",
         "--advertise-address=127.0.0.1",

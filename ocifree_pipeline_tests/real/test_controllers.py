@@ -28,7 +28,7 @@ from ocifree_pipeline.systems.kube.rendering import render
 from ocifree_pipeline.systems.kube.secrets import secret
 from ocifree_pipeline.systems.talos.defaults import CONTROL_PLANE_LABEL
 from ocifree_pipeline_tests.deployment.telemetry.watched import values
-from ocifree_pipeline_tests.real.control_plane import control_plane
+from ocifree_pipeline_tests.real.control_plane import ControlPlane, control_plane
 from ocifree_pipeline_tests.real.programs import program
 from ocifree_pipeline_tests.test_manifests import blueprint, tree
 
@@ -58,6 +58,7 @@ class Lab:
     api: Api
     remote: Remote
     drawn: Blueprint
+    plane: ControlPlane
 
     def list(self, version: str, kind: str, namespace: str = "") -> list[Any]:
         return list(self.api.list(self.api.require(version, kind), namespace))
@@ -100,7 +101,7 @@ def lab(folder: Path, topology: str) -> Iterator[Lab]:
         asking = over_http(speaking, f"https://127.0.0.1:{plane.port}")
         remote = Remote(asking, state, frozenset(THEIRS.split()))
         with api_at(plane.address, credentials_of(plane.kubeconfig())) as api:
-            here = Lab(api, remote, drawn)
+            here = Lab(api, remote, drawn, plane)
             here.until(lambda: not here.list("v1", "ServiceAccount", "kube-system"))
             remote.converge(*(("nodes", name) for name in state["machines"]))
             for name in state["machines"]:
