@@ -33,6 +33,7 @@ import dagster as dg
 import psutil
 import pytest
 import yaml
+from dagster._core.scheduler.instigation import SensorInstigatorData
 
 from ocifree_pipeline.automation.orphans import UNFINISHED, worker_of
 from ocifree_pipeline.sandbox import process
@@ -178,9 +179,14 @@ class Life:
         """Until every sensor has looked at this moment and no run is left."""
         with self.history() as instance:
             moment = self.now()
-            while not (self._looked(instance, moment) and self._idle(instance)):
+            while True:
+                due, idle = self._due(instance, moment), self._idle(instance)
+                if idle and due is None:
+                    return
                 self.tend()
                 self.reaper.come(self)
+                if idle and due is not None and due > self.now():
+                    self.pass_time(seconds=due - self.now())
                 time.sleep(0.5)
 
     def until(self, there: Callable[[], bool], what: str, *, steps: int = 12) -> None:
@@ -192,10 +198,14 @@ class Life:
                 return
         pytest.fail(f"not within {steps * LONGEST_INTERVAL / 60:.0f} minutes: {what}\n{self.last_words()}")
 
-    def _looked(self, instance: dg.DagsterInstance, moment: float) -> bool:
+    def _due(self, instance: dg.DagsterInstance, moment: float) -> float | None:
+        """When the last of the sensors that have not looked since will look. None when all have."""
         states = [one for one in instance.all_instigator_state() if one.instigator_type.value == "SENSOR"]
-        times = [getattr(one.instigator_data, "last_tick_timestamp", None) or 0 for one in states]
-        return bool(times) and min(times) >= moment
+        looks = [one.instigator_data for one in states if isinstance(one.instigator_data, SensorInstigatorData)]
+        late = [one for one in looks if (one.last_tick_timestamp or 0) < moment]
+        if looks and not late:
+            return None
+        return max(((one.last_tick_timestamp or 0) + (one.min_interval or 0) for one in late), default=moment)
 
     def _idle(self, instance: dg.DagsterInstance) -> bool:
         return not instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)), limit=1)
