@@ -16,6 +16,7 @@ from ocifree_pipeline.systems.ceph import burying, planning
 from ocifree_pipeline.systems.ceph.building import Builder
 from ocifree_pipeline.systems.ceph.burying import Burial, without_monitor
 from ocifree_pipeline.systems.ceph.observing import CONF
+from ocifree_pipeline.systems.ceph.status import read_status
 from ocifree_pipeline.systems.journal import Journal
 from ocifree_pipeline.systems.proxmox.node import Node
 from ocifree_pipeline.systems.ssh.dialer import Result
@@ -104,6 +105,25 @@ def test_what_may_be_the_last_copy_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
         burial(lab).bury()
     assert "1" in lab.shared["osds"]
     assert "two" in lab.shared["mons"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"groups": {"active+clean": 31, "stale+active+clean": 1}},
+        {"groups": {"active+clean": 31, "active+recovery_unfound+undersized+degraded": 1}},
+        {"groups": {"active+clean": 32}, "has_manager": False},
+    ],
+    ids=["nobody has reported it since", "some objects are nowhere else", "nobody counts any more"],
+)
+def test_what_nobody_vouches_for_may_be_the_last_copy(monkeypatch: pytest.MonkeyPatch, told: dict[str, Any]) -> None:
+    monkeypatch.setattr(burying, "ACTIVE_SECONDS", 30.0)
+    monkeypatch.setattr(burying, "read_status", lambda node: replace(read_status(node), **told))
+    lab = formed()
+    lab.replace("two", "10.0.1.77")
+    with pytest.raises(NotVerified, match="not every placement group has a copy elsewhere"):
+        burial(lab).bury()
+    assert "1" in lab.shared["osds"]
 
 
 def test_without_ceph_there_is_nothing_to_do() -> None:
