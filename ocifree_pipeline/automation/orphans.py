@@ -47,24 +47,38 @@ class Worker:
     said_at: float
 
 
+def _offset() -> float:
+    """What the clock shows, less the time since the machine was booted: another one once somebody has set the clock."""
+    return time.time() - time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+_OFFSET = _offset()
+
 StartOf = Callable[[int], float | None]
 """When the process of that id was started; None if there is no such process."""
 
 
-def judge(worker: Worker | None, created_at: float, now: float, booted_at: float, start_of: StartOf) -> str | None:
-    """Why this run is an orphan, or None while it may be alive. Pure."""
+def judge(
+    worker: Worker | None, created_at: float, now: float, booted_at: float, start_of: StartOf, *, set_on: float = 0.0
+) -> str | None:
+    """Why this run is an orphan, or None while it may be alive. Pure.
+
+    `set_on` is by how much the clock was set on while somebody looked: booting and starting have moved with it, and
+    what was said before has not.
+    """
     if worker is None:
-        if created_at < booted_at:
+        if created_at + set_on < booted_at:
             return "the machine was booted after the run was created, and no process ever took it up"
         if now - created_at > START_GRACE_SECONDS:
             return f"no process took it up within {START_GRACE_SECONDS // 60} minutes"
         return None
-    if worker.said_at < booted_at - CLOCK_SLACK_SECONDS:
+    said_at = worker.said_at + set_on
+    if said_at < booted_at - CLOCK_SLACK_SECONDS:
         return f"its process {worker.pid} ended when the machine was booted"
     started = start_of(worker.pid)
     if started is None:
         return f"its process {worker.pid} does not exist any more"
-    if started > worker.said_at + CLOCK_SLACK_SECONDS:
+    if started > said_at + CLOCK_SLACK_SECONDS:
         return f"its process {worker.pid} is gone; the id belongs to a younger process"
     return None
 
@@ -88,12 +102,12 @@ def find_orphans(instance: dg.DagsterInstance, now: float | None = None) -> list
         except psutil.NoSuchProcess:
             return None
 
-    moment = time.time() if now is None else now
+    moment, set_on = time.time() if now is None else now, max(0.0, _offset() - _OFFSET)
     found = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(TAKEN_UP))):
         worker = worker_of(instance, record.dagster_run.run_id)
         created = record.create_timestamp.timestamp()
-        reason = judge(worker, created, moment, psutil.boot_time(), start_of)
+        reason = judge(worker, created, moment, psutil.boot_time(), start_of, set_on=set_on)
         if reason is not None:
             found.append(Orphan(record.dagster_run, reason))
     return found
@@ -140,8 +154,12 @@ def statuses_that_move(instance: dg.DagsterInstance) -> tuple[dg.DagsterRunStatu
     return UNFINISHED if beat is not None and time.time() - beat.timestamp < BEAT_SECONDS else TAKEN_UP
 
 
-def is_dead(instance: dg.DagsterInstance, run_id: str) -> bool:
-    return any(orphan.run.run_id == run_id for orphan in find_orphans(instance))
+def moves(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether it will end by itself: its process lives, or a daemon will give it one."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.status is dg.DagsterRunStatus.QUEUED:
+        return run.status in statuses_that_move(instance)
+    return all(orphan.run.run_id != run_id for orphan in find_orphans(instance))
 
 
 def _may_make(run: dg.DagsterRun, wanted: set[dg.AssetKey] | None) -> bool:

@@ -97,6 +97,7 @@ class HuntState(BaseModel, frozen=True, extra="forbid"):
     ghost_until: float = 0.0
     last: str = "nothing yet"
     stopped: str = ""
+    looked_at: float = 0.0
 
     def with_(self, **changes: object) -> HuntState:
         return self.model_copy(update=changes)
@@ -130,9 +131,10 @@ def decide(
     state: HuntState, now: float, observation: Observation | None, plan: HuntPlan, machines: Sequence[Wish]
 ) -> Decision:
     """The next step of the hunt for those of `machines` that are not made."""
+    state = at_this_clock(state, now)
     missing = [machine for machine in machines if not machine.made]
     if not missing:
-        rest = HuntState(calls=_recent(state, now), answers=state.answers, requests=state.requests)
+        rest = HuntState(calls=_recent(state, now), answers=state.answers, requests=state.requests, looked_at=now)
         return Decision(Step.DONE, f"{_counted(len(machines), 'machine')} had, nothing to hunt for", rest)
     if state.stopped:
         return Decision(Step.STOP, _stop_words(state), state)
@@ -148,6 +150,7 @@ def decide(
 
 def after_launches(state: HuntState, now: float, attempts: Iterable[Attempt]) -> HuntState:
     """Take in what became of launches. Those made by hand are charged here, the hunt's own were when requested."""
+    state = at_this_clock(state, now)
     for attempt in attempts:
         state = state.with_(
             launches=state.launches + 1,
@@ -167,6 +170,21 @@ def after_launches(state: HuntState, now: float, attempts: Iterable[Attempt]) ->
         elif attempt.ending is Ending.REFUSED:
             state = state.with_(stopped=f"Oracle refuses the launch itself: {attempt.words}")
     return state
+
+
+def at_this_clock(state: HuntState, now: float) -> HuntState:
+    """The same state where the clock was set back since: as if no time had passed, or the hunt would sleep it out."""
+    back = state.looked_at - now
+    if back > 0:
+        hours = int(back // HOUR)
+        state = state.with_(
+            started_at=None if state.started_at is None else state.started_at - back,
+            next_at=state.next_at - back,
+            ghost_until=state.ghost_until - back,
+            not_offered={ad: until - back for ad, until in state.not_offered.items()},
+            calls={str(int(hour) - hours): count for hour, count in state.calls.items()},
+        )
+    return state.with_(looked_at=now)
 
 
 def calls_left(state: HuntState, now: float, plan: HuntPlan) -> int:

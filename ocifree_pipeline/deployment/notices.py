@@ -92,8 +92,21 @@ class Ledger(BaseModel, frozen=True, extra="forbid"):
         return self.model_copy(update=changes)
 
 
+def at_this_clock(ledger: Ledger, now: float) -> Ledger:
+    """Where the clock was set back since, what was told in the future was told just now."""
+    return ledger.with_(
+        told={name: min(at, now) for name, at in ledger.told.items()},
+        sent_at=tuple(min(at, now) for at in ledger.sent_at),
+        waiting=tuple(
+            one.model_copy(update={"since": min(one.since, now), "again_at": min(one.again_at, now + HOUR)})
+            for one in ledger.waiting
+        ),
+    )
+
+
 def take_in(ledger: Ledger, notices: Iterable[Notice], now: float) -> Ledger:
     """Put what is news in line."""
+    ledger = at_this_clock(ledger, now)
     told, waiting = dict(ledger.told), list(ledger.waiting)
     for notice in notices:
         last = told.get(notice.name)

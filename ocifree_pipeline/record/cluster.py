@@ -18,7 +18,7 @@ from ocifree_pipeline.record.machines import InstanceFacts, host_name, key_of
 from ocifree_pipeline.record.outcome import Facts
 from ocifree_pipeline.record.talos import MachineConfigFacts, config_key, guest_address, kept_bundle, now
 from ocifree_pipeline.record.ways import way_over, way_to
-from ocifree_pipeline.systems.durable import replace_private
+from ocifree_pipeline.systems.durable import private_folder, replace_private
 from ocifree_pipeline.systems.talos.nodes import Role
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def write_private(file: Path, text: SecretStr) -> bool:
     content = text.get_secret_value().encode()
     if file.is_file() and file.stat().st_mode & 0o077 == 0 and file.read_bytes() == content:
         return False
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(file.parent)
     replace_private(file, content)
     return True
 

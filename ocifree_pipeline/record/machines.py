@@ -118,7 +118,7 @@ class Guide:
 def guide_of(instance: dg.DagsterInstance, machine: str, now: datetime) -> Guide | None:
     """The hunt's wish for this machine, while it is fresh."""
     facts = find_facts(instance, CAPACITY, CapacityFacts)
-    if facts is None or machine not in facts.machines or now.timestamp() - facts.asked_at > FRESH_SECONDS:
+    if facts is None or machine not in facts.machines or abs(now.timestamp() - facts.asked_at) > FRESH_SECONDS:
         return None
     return Guide(tuple(Place(ad, fd) for ad, fd in facts.places), facts.tries, facts.seen, facts.request)
 

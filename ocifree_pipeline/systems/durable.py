@@ -25,6 +25,15 @@ def make_durable(path: Path) -> None:
         os.close(handle)
 
 
+def private_folder(folder: Path) -> None:
+    """A folder for its owner alone that is there after a power cut too, with all that it is in."""
+    if folder.is_dir():
+        return
+    private_folder(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    make_durable(folder.parent)
+
+
 def replace_private(file: Path, content: bytes) -> None:
     """In one step: a reader, a power cut and a full disk find the old content or the new one. For its owner alone."""
     half = file.with_name(file.name + ".new")

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ocifree_pipeline.deployment.errors import Refused
-from ocifree_pipeline.systems.durable import make_durable, no_room, saying_when_full
+from ocifree_pipeline.systems.durable import make_durable, no_room, private_folder, saying_when_full
 
 Scalar = str | int | float | bool | None
 
@@ -104,7 +104,7 @@ class Journal:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """The file under lock, and what others wrote since we last looked taken in."""
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.file.parent)
         is_new = not self.file.exists()
         handle = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:

@@ -57,6 +57,15 @@ def test_a_run_lives_exactly_while_the_process_that_spoke_lives(said: float, sta
     assert (judge(Worker(1, said), said, NOW, BOOT, lambda pid: started) is None) == alive
 
 
+def test_a_clock_that_is_set_on_while_it_runs_takes_no_run_for_dead() -> None:
+    """A virtual machine that slept, a computer that learns the time late: booting and starting seem to move with it."""
+    hours = 7200.0
+    worker, booted, started = Worker(7, NOW - 60), BOOT + hours, NOW - 62 + hours
+    assert "younger process" in (judge(worker, NOW - 61, NOW + hours, booted, lambda pid: started) or "")
+    assert judge(worker, NOW - 61, NOW + hours, booted, lambda pid: started, set_on=hours) is None
+    assert judge(worker, NOW - 61, NOW + hours, booted, lambda pid: None, set_on=hours) is not None
+
+
 DEFINITIONS = """
 import os, time
 import dagster as dg

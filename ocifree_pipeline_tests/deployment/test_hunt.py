@@ -141,6 +141,16 @@ def test_throttling_halves_the_pace_and_good_answers_win_it_back_slowly() -> Non
     assert answered(throttled, HuntState(rate=1 / 16)).state.rate == 1 / 16, "it never stops altogether"
 
 
+def test_a_clock_that_was_years_ahead_does_not_send_the_hunt_to_sleep() -> None:
+    ahead = decide(HuntState(), NOW + 900 * DAY, None, plan(), MACHINES).state
+    ahead = after_launches(ahead, NOW + 900 * DAY, [Attempt("m", Place(ADS[0]), Capacity.UNKNOWN, Ending.LIMIT, "", 1)])
+    right = decide(ahead, NOW, None, plan(), MACHINES)
+    assert right.until is not None
+    assert right.until - NOW <= 65 * 60
+    assert calls_left(right.state, NOW, plan()) == calls_left(ahead, NOW + 900 * DAY, plan())
+    assert decide(right.state, NOW + 2 * HOUR, None, plan(), MACHINES).step is Step.ASK
+
+
 def test_older_hunts_ask_less_often() -> None:
     pauses = []
     for age in (0, 3, 8, 15, 31):
@@ -250,6 +260,7 @@ class Life:
     calls: list[tuple[float, int]] = field(default_factory=list)
     rounds: list[float] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    clock_is_ahead: float = 0.0
 
     def step(self, now: float, machines: tuple[Wish, ...]) -> None:
         decision = self.decided(now, None, machines)
@@ -267,6 +278,7 @@ class Life:
             assert {place.ad for place in then.places} <= set(self.plan.ads)
 
     def decided(self, now: float, observation: Observation | None, machines: tuple[Wish, ...]) -> Decision:
+        now += self.clock_is_ahead
         restored = HuntState.model_validate_json(self.state.model_dump_json())
         decision = decide(restored, now, observation, self.plan, machines)
         assert decision == decide(self.state, now, observation, self.plan, machines), "a restart changes nothing"
@@ -284,15 +296,17 @@ class Life:
     domains=st.integers(1, 3),
     missing=st.integers(1, 3),
     tick=st.floats(20, 4000),
+    set_back=st.sampled_from([0.0, 300.0, 5000.0, 26 * HOUR, 400 * DAY]),
 )
 def test_budget_interval_and_words_hold_whatever_happens(
-    *, policy: Hunt, seed: int, answers: list[Answer], domains: int, missing: int, tick: float
+    *, policy: Hunt, seed: int, answers: list[Answer], domains: int, missing: int, tick: float, set_back: float
 ) -> None:
     life = Life(HuntPlan.of("lab", policy, ADS[:domains]), random.Random(seed), answers)  # noqa: S311
     machines = tuple(Wish(f"ampere_{number}", made=False) for number in range(missing))
     now = NOW
-    for _ in range(400):
+    for number in range(400):
         now += tick * life.chance.uniform(0.5, 1.5)
+        life.clock_is_ahead = set_back if number < 200 else 0.0
         life.step(now, machines)
     for at, _ in life.calls:
         spent = sum(count for when, count in life.calls if at - DAY < when <= at)

@@ -116,6 +116,16 @@ def test_whatever_happens_nobody_hears_more_than_a_few_an_hour_and_json_keeps_it
     assert all(sum(at <= other < at + HOUR for other in heard) <= AN_HOUR for at in heard)
 
 
+def test_a_clock_that_was_ahead_silences_nobody() -> None:
+    ledger = take_in(Ledger(), [of(Event.DRIFT)], NOW + 900 * DAY)
+    for one in due(ledger, NOW + 900 * DAY):
+        ledger = tried(ledger, one, ("a",), NOW + 900 * DAY, heard=True)
+    ledger = take_in(ledger, [of(Event.CHARGE)], NOW)
+    assert [one.notice.event for one in due(ledger, NOW)] == [Event.CHARGE]
+    assert [one.notice.event for one in due(ledger, NOW + HOUR)] == [Event.CHARGE, Event.DRIFT]
+    assert take_in(ledger, [of(Event.DRIFT)], NOW + DAY).told["drift: x"] == NOW + DAY
+
+
 def test_a_waiting_notice_is_replaced_by_the_newer_of_its_kind() -> None:
     old, new = Notice(event=Event.TEST, about="x", values={"a": "1"}), Notice(event=Event.TEST, about="x")
     ledger = take_in(take_in(Ledger(), [old], NOW), [new], NOW + 1)

@@ -15,7 +15,7 @@ from typing import Any
 from ocifree_pipeline.deployment.capacity import Answer, Capacity, Trouble
 from ocifree_pipeline.deployment.errors import AuthFailed, Forbidden, OcifreeError, Throttled
 from ocifree_pipeline.deployment.plan import A1_SHAPE, MICRO_SHAPE
-from ocifree_pipeline.systems.oci.errors import ShapeNotOffered, told
+from ocifree_pipeline.systems.oci.errors import ClockWrong, ShapeNotOffered, told
 from ocifree_pipeline.systems.oci.session import Session, every
 
 MAX_ENTRIES = 10
@@ -109,6 +109,8 @@ def answer_of(ad: str, error: OcifreeError) -> Answer:
     if isinstance(error, Throttled):
         wait = retry_after(error)
         return Answer(ad, Capacity.UNKNOWN, "unknown: too many calls (429)", Trouble.THROTTLED, retry_after=wait)
+    if isinstance(error, ClockWrong):
+        return Answer(ad, Capacity.UNKNOWN, f"unknown: {error.why}; {error.fix}", Trouble.FAULT)
     if isinstance(error, AuthFailed):
         return Answer(ad, Capacity.UNKNOWN, "unknown: not known to Oracle (401)", Trouble.UNAUTHORIZED)
     if isinstance(error, Forbidden):

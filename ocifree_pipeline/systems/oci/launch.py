@@ -32,7 +32,7 @@ from ocifree_pipeline.deployment.errors import (
 from ocifree_pipeline.deployment.plan import A1_SHAPE, Machine
 from ocifree_pipeline.systems.journal import Intent, Journal
 from ocifree_pipeline.systems.oci import instances
-from ocifree_pipeline.systems.oci.errors import ShapeNotOffered, TokenWornOut, told, translate
+from ocifree_pipeline.systems.oci.errors import ClockWrong, ShapeNotOffered, TokenWornOut, told, translate
 from ocifree_pipeline.systems.oci.foundation.kinds import Scope
 from ocifree_pipeline.systems.oci.session import every, reading
 from ocifree_pipeline.systems.oci.waiting import Clock, Pause, TimedOut, wait_for
@@ -291,10 +291,10 @@ def _read_back(wanted: Wanted, instance: Any) -> None:
 def _ending_of(error: OcifreeError) -> Ending:
     if isinstance(error, Throttled):
         return Ending.THROTTLED
-    if isinstance(error, AuthFailed):
+    if isinstance(error, AuthFailed) and not isinstance(error, ClockWrong):
         return Ending.UNAUTHORIZED
     # A conflict passes: the host name of a launch that failed is taken until its network card is gone.
-    return Ending.FAULT if isinstance(error, (Transient, Conflict)) else Ending.REFUSED
+    return Ending.FAULT if isinstance(error, (Transient, Conflict, ClockWrong)) else Ending.REFUSED
 
 
 def _size(machine: Machine) -> str:

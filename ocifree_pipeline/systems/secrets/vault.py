@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing, Refused
-from ocifree_pipeline.systems.durable import replace_private
+from ocifree_pipeline.systems.durable import private_folder, replace_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Vault:
     def _write(self, secrets: Mapping[str, str]) -> None:
         import pyrage
 
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.file.parent)
         if not self.identity.exists():
             replace_private(self.identity, (str(pyrage.x25519.Identity.generate()) + "\n").encode())
         sealed = pyrage.encrypt(json.dumps(dict(secrets), sort_keys=True).encode(), [self._key().to_public()])
@@ -97,7 +97,7 @@ class Vault:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.file.parent)
         with self.file.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocifree_pipeline.deployment.errors import Refused
-from ocifree_pipeline.systems.durable import replace_private
+from ocifree_pipeline.systems.durable import private_folder, replace_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class HostKeys:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.file.parent)
         with self.file.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -67,6 +67,14 @@ def test_an_error_is_unknown_and_never_no(here: World, status: int, code: str, t
     assert answer.retry_after == (7 if trouble is Trouble.THROTTLED else 0)
 
 
+def test_a_clock_that_is_wrong_says_nothing_of_the_account(here: World) -> None:
+    """The hunt goes on by itself once the clock is set; an account that is closed stops it for good."""
+    here.sandbox.inside(lambda found: setattr(found.clock, "skew_seconds", -7200.0))
+    (answer,) = ask_everywhere(here.session, here.ads[1:2], [SMALL], seconds=20)
+    assert (answer.capacity, answer.trouble) == (Capacity.UNKNOWN, Trouble.FAULT)
+    assert "set the clock of this computer" in answer.words
+
+
 @pytest.mark.parametrize("moment", ["drop", "reset", "truncate"])
 def test_a_broken_wire_is_unknown_too(here: World, moment: str) -> None:
     here.fault(moment, operation="CreateComputeCapacityReport")

@@ -24,7 +24,7 @@ from ocifree_pipeline.deployment.errors import (
     Transient,
 )
 from ocifree_pipeline.systems.oci import boot_volumes, instances
-from ocifree_pipeline.systems.oci.errors import TokenWornOut
+from ocifree_pipeline.systems.oci.errors import ClockWrong, TokenWornOut
 from ocifree_pipeline.systems.oci.launch import Walk
 from ocifree_pipeline_tests.systems.oci.machines import World, world
 
@@ -115,6 +115,23 @@ def test_every_other_answer_ends_the_walk_in_its_own_way(
     assert here.endings() == [ending]
     left_open = len(here.journal.open_intents())
     assert left_open == (1 if kind in (Transient, Throttled) else 0), "only what may have taken place stays open"
+
+
+def test_a_clock_that_is_wrong_does_not_look_like_a_closed_account(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = here.session.client("core.ComputeClient")
+    launch = client.launch_instance
+
+    def late(*args: Any, **more: Any) -> Any:
+        here.sandbox.inside(lambda found: setattr(found.clock, "skew_seconds", -7200.0))
+        return launch(*args, **more)
+
+    monkeypatch.setattr(client, "launch_instance", late)
+    with pytest.raises(ClockWrong) as caught:
+        here.claim(walk=here.walk(1))
+    assert "set the clock" in caught.value.fix
+    assert here.endings() == ["fault"], "unauthorized would stop the hunt until a person lets it go on"
 
 
 @pytest.mark.parametrize("moment", ["after", "reset", "truncate"])
