@@ -1,92 +1,171 @@
-"""Kill a piece of work at every call that changes something at Oracle, before it and after it; resume; compare.
+"""Let something happen to a piece of work at every call that changes something, before it and after it; run it again;
+compare what stands.
 
-    crash_everywhere(fresh, act, look)                    # any piece of work
-    python -m ocifree_pipeline_tests.chaos.crash          # the whole graph, as a table of call x outcome
+    crash_everywhere(fresh, act, look)                         # any piece of work, killed everywhere
+    trials(Work("network", fresh, act, look), ways)            # the same with any of chaos/ways.py
+    python -m ocifree_pipeline_tests.chaos talos-native        # whole jobs, as a table of call x outcome
 
 `fresh` makes a new world, `act` is the work (each time as a new process would start it), `look` describes the end. The
-undisturbed run says what the end has to be. A kill is a BaseException that no production code may catch: nothing is
-tidied up, and what is remembered is what was on disk.
+undisturbed run says which calls there are and what the end has to be. The run that is struck may go on, or end with an
+error of a class that its way allows, and in words; the next run has to reach the same end, and one more may change
+nothing.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
-import sys
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from unittest.mock import patch
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-import oci.base_client
-import pytest
+from ocifree_pipeline.deployment.errors import OcifreeError
+from ocifree_pipeline_tests.chaos.doors import Calls, Door, Killed, Moment, counted, die, oracle
 
-if TYPE_CHECKING:
-    from ocifree_pipeline_tests.chaos.whole_graph import WholeGraph
+__all__ = ["Calls", "Killed", "Moment", "counted"]
 
 Here = TypeVar("Here")
-Moment = Literal["before", "after"]
 
-_READING = frozenset({"GET", "HEAD"})
 FINE = "same end"
 
 
-class Killed(BaseException):
-    """The process died here."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One thing that may happen. `around` makes ready for it, yields what strikes, and takes the trouble away again.
+
+    `ends` are the errors that the run may end with; none means that it has to go on. `once` means that it belongs to no
+    call: it is there from the beginning. `from_the_start` resumes with all that comes before. `later` is what passes
+    before the next run, and would have passed undisturbed too.
+    """
+
+    name: str
+    moment: Moment
+    around: Callable[[Any], AbstractContextManager[Callable[[], object]]]
+    ends: tuple[type[BaseException], ...] = ()
+    once: bool = False
+    from_the_start: bool = False
+    later: Callable[[Any], object] | None = None
 
 
-@dataclass
-class Calls:
-    """How many calls that change something were made, and which."""
+@contextmanager
+def _deadly(here: object) -> Iterator[Callable[[], object]]:
+    yield die
 
-    operations: list[str]
 
-    @property
-    def number(self) -> int:
-        return len(self.operations)
+CRASH = (
+    Way("killed before it", "before", _deadly, (Killed,)),
+    Way("killed after it", "after", _deadly, (Killed,), from_the_start=True),
+)
+
+
+def every(calls: list[str]) -> range:
+    return range(1, len(calls) + 1)
+
+
+@dataclass(frozen=True)
+class Work(Generic[Here]):
+    """A piece of work. `again` is how it is resumed with all that comes before, if that is not `act`."""
+
+    name: str
+    fresh: Callable[[], AbstractContextManager[Here]]
+    act: Callable[[Here], object]
+    look: Callable[[Here], object]
+    again: Callable[[Here], object] | None = None
+    doors: tuple[Door, ...] = (oracle,)
+    only: Callable[[list[str]], Iterable[int]] = every
+    """Which of the calls, counted from 1, are tried."""
+    repeated: tuple[str, ...] = ()
+    """What every run does once more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """One kill and what came of it."""
+class Trial:
+    """What came of one way at one call."""
 
-    asset: str
+    work: str
+    number: int
     call: str
-    moment: Moment
+    way: str
     outcome: str
 
     @property
     def is_fine(self) -> bool:
-        return self.outcome == FINE
+        return self.outcome.endswith(FINE)
 
 
-Counting = Callable[..., AbstractContextManager[Calls]]
+def trials(work: Work[Here], ways: Iterable[Way]) -> Iterator[Trial]:
+    """Every call, every way."""
+    ends: dict[tuple[bool, object], object] = {}
+
+    def end(way: Way) -> object:
+        """What stands where nothing disturbed it."""
+        known = (way.from_the_start and work.again is not None, way.later)
+        if known not in ends:
+            with work.fresh() as here:
+                _resumed(work, way)(here)
+                if way.later:
+                    way.later(here)
+                ends[known] = work.look(here)
+        return ends[known]
+
+    with work.fresh() as here:
+        with counted(doors=work.doors) as calls:
+            work.act(here)
+        ends[False, None] = work.look(here)
+    ways = tuple(ways)
+    for number in work.only(calls.operations):
+        for way in ways:
+            if not way.once:
+                outcome = _tried(work, number, way, end(way))
+                yield Trial(work.name, number, calls.operations[number - 1], way.name, outcome)
+    for way in ways:
+        if way.once and calls.number:
+            yield Trial(work.name, 0, "all of them", way.name, _tried(work, 1, way, end(way)))
 
 
-@contextmanager
-def counted(kill_at: int | None = None, moment: Moment = "before") -> Iterator[Calls]:
-    """Count the changing calls of every SDK client; die at one of them (the first is 1)."""
-    calls = Calls([])
-    call = oci.base_client.BaseClient.call_api
+def _resumed(work: Work[Here], way: Way) -> Callable[[Here], object]:
+    return work.again if work.again and way.from_the_start else work.act
 
-    def counting(self: Any, resource_path: str, method: str, *args: Any, **kwargs: Any) -> Any:
-        if method.upper() in _READING:
-            return call(self, resource_path, method, *args, **kwargs)
-        calls.operations.append(f"{method} {resource_path}")
-        if calls.number == kill_at and moment == "before":
-            raise Killed(calls.operations[-1])
-        answer = call(self, resource_path, method, *args, **kwargs)
-        if calls.number == kill_at:
-            raise Killed(calls.operations[-1])
-        return answer
 
-    with patch.object(oci.base_client.BaseClient, "call_api", counting):
-        yield calls
+def _tried(work: Work[Here], number: int, way: Way, expected: object) -> str:
+    said = ""
+    with work.fresh() as here:
+        with way.around(here) as strike, counted(number, way.moment, strike, doors=work.doors) as first:
+            try:
+                work.act(here)
+            except (Killed, Exception) as error:
+                if not isinstance(error, way.ends):
+                    return f"{type(error).__name__}: {error}".splitlines()[0]
+                if isinstance(error, OcifreeError):
+                    if not (error.what and error.why and error.fix):
+                        return f"it does not say what, why and what to do: {error!r}"
+                    said = f"{type(error).__name__}, "
+            else:
+                if Killed in way.ends:
+                    return "it survived"
+            if first.number < number:
+                return f"it made {first.number} calls only"
+        try:
+            if way.later:
+                way.later(here)
+            _resumed(work, way)(here)
+            found = work.look(here)
+            with counted(doors=work.doors) as once_more:
+                work.act(here)
+        except Exception as error:
+            return f"the next run: {type(error).__name__}: {error}".splitlines()[0]
+    if found != expected:
+        return _different(expected, found)
+    if once_more.operations != list(work.repeated):
+        return f"a third run changed something: {once_more.operations}"
+    return said + FINE
+
+
+def _different(expected: object, found: object) -> str:
+    if isinstance(expected, list) and isinstance(found, list):
+        missing, more = Counter(map(str, expected)), Counter(map(str, found))
+        return f"missing: {sorted(missing - more)}; too much: {sorted(more - missing)}"
+    return f"{found} instead of {expected}"
 
 
 def crash_everywhere(
@@ -95,111 +174,39 @@ def crash_everywhere(
     look: Callable[[Here], object],
     *,
     at_least: int = 1,
-    counting: Counting = counted,
-) -> Calls:
-    """Every call, both moments. `at_least` guards against work that no longer does anything.
+    doors: tuple[Door, ...] = (oracle,),
+    only: Callable[[list[str]], Iterable[int]] = every,
+    repeated: tuple[str, ...] = (),
+) -> list[Trial]:
+    """Every call, both moments. `at_least` guards against work that no longer does anything."""
 
-    `counting` is told the number of the call at which to die, and the moment; calls of Oracle, if nothing is said.
-    """
-    with fresh() as here:
-        with counting() as calls:
-            act(here)
-        expected = look(here)
-    assert calls.number >= at_least, calls.operations
-    for number, operation in enumerate(calls.operations, start=1):
-        for moment in ("before", "after"):
-            with fresh() as here:
-                with pytest.raises(Killed), counting(number, moment):
-                    act(here)
-                act(here)
-                assert look(here) == expected, f"killed {moment} call {number}, {operation}"
-                with counting() as again:
-                    act(here)
-                assert again.operations == [], f"a third run changed something after a kill {moment} {operation}"
-    return calls
+    def enough(calls: list[str]) -> Iterable[int]:
+        assert len(calls) >= at_least, calls
+        return only(calls)
+
+    rows = list(trials(Work("", fresh, act, look, doors=doors, only=enough, repeated=repeated), CRASH))
+    assert [row for row in rows if not row.is_fine] == []
+    return rows
 
 
-def deaths(graph: WholeGraph) -> Iterator[Death]:
-    """Every call of every asset up to SSH, both moments.
-
-    Each kill begins at the moment before its asset, so what stands before need not be made again. Killed before the
-    call, the asset alone is resumed; killed after it, everything is, from the first asset on, as `ocifree up` would.
-    """
-    for asset in graph.changing():
-        with graph.before(asset) as here, counted() as calls:
-            here.make(asset)
-            alone = here.in_words()
-        with graph.before(asset) as here:
-            here.up_to(asset)
-            with_all_before = here.in_words()
-        once = calls.operations[: len(graph.operations[asset])]
-        for number, call in enumerate(once, start=1):
-            yield _killed(graph, Death(asset, call, "before", FINE), number, alone)
-            yield _killed(graph, Death(asset, call, "after", FINE), number, with_all_before)
-
-
-def _killed(graph: WholeGraph, hoped: Death, number: int, expected: list[str]) -> Death:
-    asset = hoped.asset
-    with graph.before(asset) as here:
-        with pytest.raises(Killed), counted(number, hoped.moment):
-            here.make(asset)
-        try:
-            if hoped.moment == "before":
-                here.make(asset)
-            else:
-                here.up_to(asset)
-            found = here.in_words()
-            with counted() as again:
-                here.make(asset)
-        except Exception as error:
-            return replace(hoped, outcome=f"{type(error).__name__}: {str(error).splitlines()[0]}")
-    missing, more = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
-    if missing or more:
-        return replace(hoped, outcome=f"missing: {sorted(missing)}; too much: {sorted(more)}")
-    if again.operations:
-        return replace(hoped, outcome=f"a third run changed something: {again.operations}")
-    return hoped
-
-
-def table(rows: Iterable[Death]) -> Iterator[str]:
-    """One line for each call of each asset."""
-    yield "| asset | call | killed before it | killed after it |"
-    yield "| --- | --- | --- | --- |"
-    waiting: Death | None = None
+def table(rows: Iterable[Trial]) -> Iterator[str]:
+    """One line for each call of each piece of work, as soon as it is known; one column for each way."""
+    head: list[str] = []
+    last: tuple[str, int] | None = None
+    cells: dict[str, str] = {}
     for row in rows:
-        if waiting is None:
-            waiting = row
-            continue
-        yield f"| {row.asset} | {row.call} | {waiting.outcome} | {row.outcome} |"
-        waiting = None
+        if (row.work, row.number) != last:
+            if last is not None:
+                yield from _line(head, cells)
+            last, cells = (row.work, row.number), {"asset": row.work, "call": row.call}
+        cells[row.way] = row.outcome
+    if last is not None:
+        yield from _line(head, cells)
 
 
-def main() -> int:
-    """0 when every kill ended as the undisturbed run did."""
-    from ocifree_pipeline_tests.chaos.whole_graph import whole_graph
-
-    parser = argparse.ArgumentParser(description="Kill the whole graph at every call that changes something at Oracle.")
-    parser.add_argument("topology", nargs="*", default=["talos-native", "proxmox-ceph"])
-    logging.disable(logging.CRITICAL)
-    fine = True
-    for topology in parser.parse_args().topology:
-        began = time.perf_counter()
-        print(f"\n## {topology}\n")
-        rows: list[Death] = []
-        with tempfile.TemporaryDirectory() as folder, whole_graph(Path(folder), topology) as graph:
-
-            def kept(found: Iterator[Death], rows: list[Death] = rows) -> Iterator[Death]:
-                for row in found:
-                    rows.append(row)
-                    yield row
-
-            for line in table(kept(deaths(graph))):
-                print(line, flush=True)
-        bad = [row for row in rows if not row.is_fine]
-        print(f"\n{len(rows)} kills, {len(bad)} with another end, {time.perf_counter() - began:.0f} s")
-        fine = fine and bool(rows) and not bad
-    return 0 if fine else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _line(head: list[str], cells: dict[str, str]) -> Iterator[str]:
+    if list(cells) != head:
+        head[:] = cells
+        yield f"\n| {' | '.join(head)} |"
+        yield f"| {' | '.join('---' for _ in head)} |"
+    yield f"| {' | '.join(cells.values())} |"

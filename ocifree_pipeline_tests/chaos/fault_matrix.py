@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, Reaction, reaction_to
+from ocifree_pipeline_tests.chaos.crash import FINE, Trial
 from ocifree_pipeline_tests.chaos.fault_catalogue import CATALOGUE, Fault
 from ocifree_pipeline_tests.chaos.whole_graph import WholeGraph
 
@@ -69,6 +70,14 @@ def cells(graph: WholeGraph) -> Iterator[Cell]:
             if operation not in seen:
                 seen.add(operation)
                 yield from (Cell(asset, operation, one) for one in CATALOGUE if not one.only or operation in one.only)
+
+
+def rows(graph: WholeGraph) -> Iterator[Trial]:
+    """The whole matrix, as a table shows it."""
+    numbers: dict[str, int] = {}
+    for cell in cells(graph):
+        number = numbers.setdefault(cell.operation, len(numbers) + 1)
+        yield Trial(cell.asset, number, cell.operation, cell.fault.name, wrong_with(graph, cell) or FINE)
 
 
 def wrong_with(graph: WholeGraph, cell: Cell) -> str | None:

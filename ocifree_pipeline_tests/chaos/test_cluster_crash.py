@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,12 @@ from ocifree_pipeline.sandbox.talos.node import nodes
 from ocifree_pipeline.sandbox.world import World
 from ocifree_pipeline.systems.journal import journal_of
 from ocifree_pipeline.systems.secrets.vault import Vault, vault_of
-from ocifree_pipeline.systems.talos.channel import Conversation
 from ocifree_pipeline_tests.assets.conftest import Deployment
 from ocifree_pipeline_tests.assets.native import CLUSTER, KUBECONFIG, Standing, standing
-from ocifree_pipeline_tests.chaos.crash import Killed
+from ocifree_pipeline_tests.chaos.crash import crash_everywhere
+from ocifree_pipeline_tests.chaos.doors import Calls, talos
 
 pytestmark = pytest.mark.timeout(900)
-
-WRITES = ("ApplyConfiguration", "Bootstrap")
 
 
 @pytest.fixture(scope="module")
@@ -36,30 +34,16 @@ def stood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
         yield found
 
 
-@contextmanager
-def counted(kill_at: int | None = None, moment: str = "before") -> Iterator[list[str]]:
-    """What changed something: calls of Talos, the vault, the file. Die at one of them."""
-    done: list[str] = []
+def kept(calls: Calls) -> AbstractContextManager[object]:
+    """What is written on this computer: the vault, the file."""
 
     def dying(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*arguments: Any, **more: Any) -> Any:
-            if name == "call" and (not arguments[1].endswith(WRITES) or more.get("dry_run")):
-                return work(*arguments, **more)
-            done.append(arguments[1].rpartition("/")[2] if name == "call" else name)
-            if len(done) == kill_at and moment == "before":
-                raise Killed(done[-1])
-            answer = work(*arguments, **more)
-            if len(done) == kill_at:
-                raise Killed(done[-1])
-            return answer
+        return lambda *given, **more: calls.make(name, lambda: work(*given, **more))
 
-        return step
-
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(Conversation, "call", dying("call", Conversation.call)))
-        stack.enter_context(patch.object(Vault, "put", dying("vault", Vault.put)))
-        stack.enter_context(patch.object(assets, "write_private", dying("file", assets.write_private)))
-        yield done
+    stack = ExitStack()
+    stack.enter_context(patch.object(Vault, "put", dying("vault", Vault.put)))
+    stack.enter_context(patch.object(assets, "write_private", dying("file", assets.write_private)))
+    return stack
 
 
 def empty(world: World) -> None:
@@ -83,9 +67,11 @@ def look(deployment: Deployment) -> object:
     assert journal_of("lab").open_intents() == []
     file = Path(deployment.facts(KUBECONFIG)["file"])
     assert file.read_text() == vault_of("lab").get(KUBECONFIG).get_secret_value()
-    return deployment.sandbox.inside(
+    found = deployment.sandbox.inside(
         lambda world: [(len(one["members"]), one["count"], one["serves"]) for one in etcd.of_world(world).values()]
     )
+    assert found == [(1, 1, True)]
+    return found
 
 
 def test_one_cluster_whenever_the_process_dies(
@@ -100,19 +86,5 @@ def test_one_cluster_whenever_the_process_dies(
             found.sandbox.advance(120)
             yield found
 
-    with fresh() as here:
-        with counted() as steps:
-            make(here)
-        expected = look(here)
-    assert steps == ["ApplyConfiguration", "Bootstrap", "vault", "file"]
-    assert expected == [(1, 1, True)]
-    for number, name in enumerate(steps, start=1):
-        for moment in ("before", "after"):
-            with fresh() as here:
-                with pytest.raises(Killed), counted(number, moment):
-                    make(here)
-                make(here)
-                assert look(here) == expected, f"killed {moment} {name}"
-                with counted() as again:
-                    make(here)
-                assert again == ["file"], f"a third run changed something after a kill {moment} {name}"
+    rows = crash_everywhere(fresh, make, look, doors=(talos, kept), repeated=("file",))
+    assert [row.call for row in rows[::2]] == ["ApplyConfiguration", "Bootstrap", "vault", "file"]

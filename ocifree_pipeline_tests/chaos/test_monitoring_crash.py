@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import dagster as dg
 import pytest
@@ -17,43 +15,15 @@ from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.sandbox.grafana import alerting, boards
 from ocifree_pipeline.sandbox.kubernetes import cluster as clusters
 from ocifree_pipeline.sandbox.world import World
-from ocifree_pipeline.systems.grafana.http import Door
-from ocifree_pipeline.systems.kube.api import Api
 from ocifree_pipeline_tests.assets.test_monitoring import ALLOY, DASHBOARDS, RULES, Ground, Lab, ground, standing
-from ocifree_pipeline_tests.chaos.crash import Calls, Killed, Moment, crash_everywhere
+from ocifree_pipeline_tests.chaos.crash import crash_everywhere
+from ocifree_pipeline_tests.chaos.doors import grafana, kubernetes
 
 __all__ = ["ground"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 BODIES = {ALLOY: assets._alloy, DASHBOARDS: assets._dashboards, RULES: assets._alert_rules}
-READING = frozenset({"GET", "HEAD"})
-
-
-@contextmanager
-def counted(kill_at: int | None = None, moment: Moment = "before") -> Iterator[Calls]:
-    """Calls of the cluster's API and of Grafana's that change something; rehearsals and telemetry change nothing."""
-    calls = Calls([])
-
-    def dying(work: Callable[..., Any]) -> Callable[..., Any]:
-        def call(here: Any, method: str, path: str, *rest: Any, **more: Any) -> Any:
-            given = f"{more} {rest}"
-            if method in READING or "dryRun" in given or (isinstance(here, Door) and here.kind != "grafana"):
-                return work(here, method, path, *rest, **more)
-            calls.operations.append(f"{method} {path}")
-            if calls.number == kill_at and moment == "before":
-                raise Killed(calls.operations[-1])
-            answer = work(here, method, path, *rest, **more)
-            if calls.number == kill_at:
-                raise Killed(calls.operations[-1])
-            return answer
-
-        return call
-
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(Door, "call", dying(Door.call)))
-        stack.enter_context(patch.object(Api, "_call", dying(Api._call)))
-        yield calls
 
 
 def acting(key: str) -> Callable[[Lab], None]:
@@ -110,5 +80,4 @@ def test_the_same_end_whenever_the_process_dies(
         with standing(ground, ground.bare, tmp_path / str(next(numbers)), monkeypatch) as lab:
             yield lab
 
-    calls = crash_everywhere(fresh, acting(key), look, at_least=at_least, counting=counted)
-    print(f"{key}: {2 * calls.number} kills")
+    crash_everywhere(fresh, acting(key), look, at_least=at_least, doors=(kubernetes, grafana))

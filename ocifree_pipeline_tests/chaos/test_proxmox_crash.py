@@ -19,9 +19,9 @@ from ocifree_pipeline.systems.proxmox import access
 from ocifree_pipeline.systems.proxmox.membership import view_of
 from ocifree_pipeline.systems.secrets.vault import vault_of
 from ocifree_pipeline_tests.assets.conftest import Deployment
-from ocifree_pipeline_tests.assets.proxmox.dying import changes
 from ocifree_pipeline_tests.assets.proxmox.world import Standing, root_of, standing
-from ocifree_pipeline_tests.chaos.crash import Killed, Moment
+from ocifree_pipeline_tests.chaos.crash import crash_everywhere
+from ocifree_pipeline_tests.chaos.doors import nodes
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -99,23 +99,7 @@ def die_everywhere(start: Standing, folder: Path, bodies: Bodies, *, at_least: i
         with pytest.MonkeyPatch.context() as patch, start.again(folder / str(next(numbers)), patch) as here:
             yield here
 
-    with fresh() as here:
-        with changes() as undisturbed:
-            act(here, bodies)
-        expected = look(here)
-    assert len(undisturbed.done) >= at_least, undisturbed.done
-    moments: tuple[Moment, Moment] = ("before", "after")
-    for number in of_every_kind(undisturbed.done):
-        for moment in moments:
-            where = f"killed {moment} {undisturbed.done[number - 1]}"
-            with fresh() as here:
-                with pytest.raises(Killed), changes(number, moment):
-                    act(here, bodies)
-                act(here, bodies)
-                assert look(here) == expected, where
-                with changes() as again:
-                    act(here, bodies)
-                assert again.done == [], f"a third run changed something, {where}"
+    crash_everywhere(fresh, lambda here: act(here, bodies), look, at_least=at_least, doors=(nodes,), only=of_every_kind)
 
 
 @pytest.mark.exhaustive

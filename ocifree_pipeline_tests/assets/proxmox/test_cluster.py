@@ -33,7 +33,7 @@ def test_one_cluster_and_one_network_and_the_second_time_nothing_changes(here: D
 
     with changes() as done:
         again = here.materialize(CLUSTER, NETWORK)
-    assert done.done == []
+    assert done.operations == []
     assert checks(again) == {"quorate": True, "drift": True}
     assert [here.metadata(key)["plan"] for key in (CLUSTER, NETWORK)] == ["nothing to do"] * 2
     assert (here.facts(CLUSTER), here.facts(NETWORK)) == (facts, network)

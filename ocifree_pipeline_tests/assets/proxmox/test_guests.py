@@ -52,7 +52,7 @@ def test_three_talos_guests_answer_and_the_second_time_nothing_changes(cluster: 
     assert "vm-storage:" in config["scsi0"]
     with changes() as done:
         cluster.materialize("proxmox/ceph_pool", *VMS)
-    rehearsed = [line for line in done.done if not any(word in line for word in ("/qemu", "migrate"))]
+    rehearsed = [line for line in done.operations if not any(word in line for word in ("/qemu", "migrate"))]
     assert rehearsed == [], "the rehearsal makes and removes its own machine; nothing else changed"
     assert [cluster.facts(key) for key in VMS] == facts
     assert {cluster.metadata(key)["plan"] for key in VMS} == {"nothing to do"}
@@ -66,5 +66,5 @@ def test_a_container_on_each_node_puts_the_guests_into_the_tailnet(cluster: Depl
     assert "let the route 10.20.0.0/16 of lab-ampere-1-tailnet through" in cluster.metadata(LXCS[0])["plan"]
     with changes() as done:
         cluster.materialize(*LXCS)
-    assert done.done == []
+    assert done.operations == []
     assert {cluster.metadata(key)["plan"] for key in LXCS} == {"nothing to do"}

@@ -48,7 +48,7 @@ def test_its_successor_takes_its_place(here: Deployment) -> None:
         assert before[MACHINE]["private_ip"] not in node.text("/etc/pve/ceph.conf") + node.text("/etc/hosts")
     with changes() as done:
         here.materialize(CLUSTER, NETWORK)
-    assert done.done == []
+    assert done.operations == []
     here.materialize(CEPH, VM)
     assert here.metadata(CEPH)["plan"] == "nothing to do"
     assert here.facts(VM) == before[VM], "the same guest, with the disk that it had"
@@ -65,6 +65,6 @@ def test_nobody_is_forgotten_while_oracle_does_not_say_that_it_is_gone(here: Dep
     with changes() as done:
         refused = here.errors(here.materialize(CLUSTER, good=False))["proxmox__cluster"]
     assert (refused["error"], refused["what"]) == ("Conflict", "an earlier ampere_2 still exists, and is not forgotten")
-    assert not [line for line in done.done if "delnode" in line or "pvecm add" in line]
+    assert not [line for line in done.operations if "delnode" in line or "pvecm add" in line]
     with root_of(here, "ampere_1") as node:
         assert len(node.ask("/cluster/config/nodes")) == 3

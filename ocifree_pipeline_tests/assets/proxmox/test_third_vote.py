@@ -33,7 +33,7 @@ def test_it_votes_and_nobody_stays_let_in(here: Deployment) -> None:
         assert nodes[0].ask("/cluster/config/qdevice")["State"] == "Connected"
         with changes() as done:
             assert vote.ensure() == []
-        assert done.done == []
+        assert done.operations == []
 
         # A node that took the place of another has joined since.
         here.sandbox.inside(forget_the_last)
