@@ -138,7 +138,8 @@ def join(keys: frozenset[str] | None, as_json: bool) -> Exit | None:
             if not as_json:
                 say(f"Run {busy.run_id[:8]} works on {'all' if has_all else 'some'} of this already: here it is.")
             code = follow(instance, busy.run_id, as_json, quietly=as_json and not has_all)
-            if has_all:
+            ended = instance.get_run_by_id(busy.run_id)
+            if has_all and ended is not None and ended.is_finished:
                 return code
     return None
 

@@ -39,12 +39,12 @@ def watch_run(run: str | None, as_json: bool) -> None:
 
 
 def follow(instance: dg.DagsterInstance, run_id: str, as_json: bool, *, quietly: bool = False) -> Exit:
-    """Tell a run of somebody else, as long as its process lives."""
-    from ocifree_pipeline.automation.orphans import is_dead
+    """Tell a run of somebody else, as long as something moves it."""
+    from ocifree_pipeline.automation.orphans import moves
     from ocifree_pipeline.record.happenings import happenings
 
     def lives() -> bool:
-        return not is_dead(instance, run_id)
+        return moves(instance, run_id)
 
     if not quietly:
         return tell(instance, run_id, as_json, lives=lives)
@@ -85,7 +85,9 @@ def tell(instance: dg.DagsterInstance, run_id: str, as_json: bool, lives: Callab
         say_json({"run": run_id, "status": status, "events": [happening.as_dict() for happening in seen]})
     else:
         _last_word(seen, run_id, status)
-        if ended and ended.status not in FINISHED:
+        if ended and ended.status is dg.DagsterRunStatus.QUEUED:
+            say("  It waits in the queue, and no daemon takes it from there: `ocifree ui` starts one.")
+        elif ended and ended.status not in FINISHED:
             say("  Its process ended without a word. `ocifree reconcile` releases it; then the same command again.")
     return Exit.OK if status == dg.DagsterRunStatus.SUCCESS.value else _failed_exit(seen)
 

@@ -11,13 +11,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.deployment.examples import example_path
 from ocifree_pipeline_tests.cli.conftest import Ocifree
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 def environ(home: Path, **more: str) -> dict[str, str]:
@@ -171,18 +174,12 @@ def test_one_run_at_a_time_works_on_an_asset(
     """`up` watches the run that is there. What that one does not make follows."""
     import dagster as dg
     import typer
-    from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
     from dagster._daemon.types import DaemonHeartbeat
 
     from ocifree_pipeline.cli import up, watch
 
     with dg.DagsterInstance.get() as instance:
-        keys = None if makes is None else frozenset(dg.AssetKey(key.split("/")) for key in makes)
-        where = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ocifree"), "__repository__")
-        run = dg.DagsterRun(
-            job, "ab" * 16, asset_selection=keys, status=dg.DagsterRunStatus[status],
-            remote_job_origin=RemoteJobOrigin(where, job),
-        )  # fmt: skip
+        run = _run_of(job, status, makes)
         instance.run_storage.add_run(run)
         instance.report_engine_event(f"Started process for run (pid: {os.getpid()}).", run)
         if daemon:
@@ -201,6 +198,28 @@ def test_one_run_at_a_time_works_on_an_asset(
     told = capsys.readouterr()
     assert says in told.out + told.err
     assert bool(told.out + told.err) == bool(says)
+
+
+def test_a_queue_without_a_daemon_is_not_watched_for_ever(here: Ocifree) -> None:
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        instance.run_storage.add_run(_run_of("x", "QUEUED", [LIMITS]))
+    watched = here("watch")
+    assert watched.exit_code == Exit.FAILED
+    assert "no daemon takes it from there" in watched.stdout
+
+
+def _run_of(job: str, status: str, makes: list[str] | None) -> dg.DagsterRun:
+    import dagster as dg
+    from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+
+    keys = None if makes is None else frozenset(dg.AssetKey(key.split("/")) for key in makes)
+    where = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ocifree"), "__repository__")
+    return dg.DagsterRun(
+        job, "ab" * 16, asset_selection=keys, status=dg.DagsterRunStatus[status],
+        remote_job_origin=RemoteJobOrigin(where, job),
+    )  # fmt: skip
 
 
 def _end_the_run(home: Path) -> None:

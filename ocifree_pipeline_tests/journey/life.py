@@ -126,7 +126,7 @@ class Life:
                 env=self.environ, cwd=self.folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
             )  # fmt: skip
             while command.poll() is None:
-                self.look_at_arguments()
+                self.tend() if self.kept else self.look_at_arguments()
                 self.reaper.come(self, command)
                 time.sleep(0.3)
             output.seek(0)
