@@ -22,6 +22,7 @@ from ocifree_pipeline.record.facts import find_facts, materialize_command
 from ocifree_pipeline.record.foundation import NetworkFacts, ReservedIpsFacts
 from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, guide_of, hop_to, note_attempt
 from ocifree_pipeline.record.outcome import Outcome
+from ocifree_pipeline.record.replaced import disks, require_ended
 from ocifree_pipeline.record.tailnet import LINKS
 from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts, a1_domains
 from ocifree_pipeline.systems.guests import Greeting, kind_of
@@ -95,8 +96,10 @@ def _materialize(step: Step, machine: Machine) -> Outcome:
     places = _places(step, machine)
     lines = _plan(claim, there, before, places)
     if there is None:
+        if before is not None:
+            require_ended(scope, before)
         claim = replace(claim, wanted=replace(claim.wanted, handed_over=handed_over(step, machine)))
-        lines += _sweep(step, scope, before)
+        lines += _sweep(step, scope, disks(step.instance, machine.name))
     for line in lines:
         step.say(line)
     attempts: list[Attempt] = []
@@ -159,13 +162,13 @@ def _places(step: Step, machine: Machine) -> tuple[Place, ...]:
     return tuple(Place(ad) for ad in sorted(wanted, key=lambda ad: ad != home))
 
 
-def _sweep(step: Step, scope: Any, before: InstanceFacts | None) -> list[str]:
+def _sweep(step: Step, scope: Any, kept: frozenset[str]) -> list[str]:
     """Boot volumes that a launch left behind go; the disk of a machine that once answered is somebody's data."""
     from ocifree_pipeline.systems.oci import boot_volumes
 
     lines = []
     for orphan in boot_volumes.orphans(scope, step.key, step.facts("tenancy/limits", LimitsFacts).availability_domains):
-        if before is not None and orphan.id == before.boot_volume:
+        if orphan.id in kept:
             lines.append(
                 f"left as it is: the disk of the machine that is gone, {orphan}. It counts against the free storage: "
                 f"oci bv boot-volume delete --boot-volume-id {orphan.id}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -10,21 +12,47 @@ from ocifree_pipeline.deployment.errors import Conflict
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.machines import InstanceFacts
 
+if TYPE_CHECKING:
+    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
+
 ENDED = (None, "TERMINATED", "TERMINATING")
 MOST = 1000
 
 
-def earlier(step: Step, machine: str) -> tuple[str, ...]:
-    """The instances that were recorded under this name before, the newest first."""
-    key = dg.AssetKey(["machines", machine])
-    now = step.facts(f"machines/{machine}", InstanceFacts).ocid
-    found: dict[str, None] = {}
-    for record in step.instance.fetch_materializations(key, limit=MOST).records:
+def recorded(instance: dg.DagsterInstance, machine: str) -> Iterator[Mapping[str, Any]]:
+    """The facts of every machine that was had under this name, the newest first."""
+    for record in instance.fetch_materializations(dg.AssetKey(["machines", machine]), limit=MOST).records:
         event = record.asset_materialization
         facts = event.metadata.get("facts") if event else None
-        if facts is not None and isinstance(facts.value, Mapping) and facts.value.get("ocid") not in (None, now):
-            found[str(facts.value["ocid"])] = None
-    return tuple(found)
+        if facts is not None and isinstance(facts.value, Mapping):
+            yield facts.value
+
+
+def earlier(step: Step, machine: str) -> tuple[str, ...]:
+    """The instances that were recorded under this name before, the newest first."""
+    now = step.facts(f"machines/{machine}", InstanceFacts).ocid
+    ocids = (facts.get("ocid") for facts in recorded(step.instance, machine))
+    return tuple(dict.fromkeys(str(ocid) for ocid in ocids if ocid not in (None, now)))
+
+
+def disks(instance: dg.DagsterInstance, machine: str) -> frozenset[str]:
+    """The boot volumes of all that answered under this name: they hold somebody's data, however long ago."""
+    return frozenset(str(facts.get("boot_volume")) for facts in recorded(instance, machine))
+
+
+def require_ended(scope: Scope, before: InstanceFacts) -> None:
+    """Nothing carries our tags for it. Conflict when Oracle still has it all the same: then only its tags are gone."""
+    from ocifree_pipeline.systems.oci.instances import lifecycle_of
+
+    state = lifecycle_of(scope.session, before.ocid)
+    if state not in ENDED:
+        tags = json.dumps(scope.tags(f"machines/{before.name}"))
+        raise Conflict(
+            f"{before.name} is {state} and does not carry our tags any more, so no other is launched beside it",
+            why=f"{before.ocid} was recorded as {before.name}; somebody took its freeform tags away",
+            fix=f"oci compute instance update --instance-id {before.ocid} --freeform-tags '{tags}'; if another is "
+            "wanted instead, end it in Oracle's console first",
+        )
 
 
 def was_replaced(step: Step, machine: str) -> bool:

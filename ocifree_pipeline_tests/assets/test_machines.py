@@ -134,6 +134,31 @@ def test_a_machine_that_is_gone_is_asked_for_again_with_a_new_identity(proxmox: 
     assert not checks(result)["ampere_1:never_recreated"]
 
 
+def test_the_disk_of_every_machine_that_once_answered_is_kept(proxmox: Deployment) -> None:
+    """Two were lost, one after the other; what the first has left is nobody's to delete when the third is made."""
+    proxmox.materialize(BASTION, AMPERE)
+    first = proxmox.facts(AMPERE)
+    proxmox.client(oci.core.ComputeClient).terminate_instance(first["ocid"], preserve_boot_volume=True)
+    proxmox.sandbox.advance(300)
+    proxmox.pretend(
+        AMPERE, **{**first, "ocid": "ocid1.instance.oc1..second", "boot_volume": "ocid1.bootvolume.oc1..second"}
+    )
+    proxmox.materialize(AMPERE)
+    assert first["boot_volume"] in proxmox.metadata(AMPERE)["plan"]
+    volume = proxmox.client(oci.core.BlockstorageClient).get_boot_volume(first["boot_volume"]).data
+    assert volume.lifecycle_state == "AVAILABLE"
+
+
+def test_a_machine_that_has_lost_its_tags_is_not_doubled(proxmox: Deployment) -> None:
+    proxmox.materialize(BASTION, AMPERE)
+    ocid, tags = proxmox.facts(AMPERE)["ocid"], oci.core.models.UpdateInstanceDetails(freeform_tags={})
+    proxmox.client(oci.core.ComputeClient).update_instance(ocid, tags)
+    told = proxmox.errors(proxmox.materialize(AMPERE, good=False))["machines__ampere_1"]
+    assert (told["error"], told["reaction"]) == ("Conflict", "stop")
+    assert """'{"ocifree-deployment": "lab", "ocifree-key": "machines/ampere_1"}'""" in told["fix"]
+    assert proxmox.sandbox.recorder.count(operation="LaunchInstance") == 2
+
+
 def test_somebody_else_at_the_address_is_not_let_in(proxmox: Deployment) -> None:
     proxmox.materialize(BASTION, AMPERE)
     keys = host_keys_of("lab")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.systems.oci.errors import told
 from ocifree_pipeline.systems.oci.foundation.kinds import ROLE_TAG, Scope
 from ocifree_pipeline.systems.oci.session import every, reading
@@ -35,7 +36,14 @@ def volume_of(scope: Scope, instance: Any) -> Any:
             instance.compartment_id,
             instance_id=instance.id,
         )
-        return block.get_boot_volume(attachments[0].boot_volume_id, retry_strategy=reading()).data
+        ids = [one.boot_volume_id for one in attachments if one.lifecycle_state in ("ATTACHED", "ATTACHING")]
+        if not ids:
+            raise NotVerified(
+                f"{instance.display_name} has no boot volume",
+                why=f"Oracle lists none that is attached to {instance.id}",
+                fix="look at the instance in Oracle's console; it cannot start like this",
+            )
+        return block.get_boot_volume(ids[0], retry_strategy=reading()).data
 
 
 def mark(scope: Scope, volume: Any, key: str) -> bool:

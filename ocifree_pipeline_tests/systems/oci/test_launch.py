@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oci.core.models import UpdateInstanceDetails
+from oci.core.models import AttachBootVolumeDetails, UpdateInstanceDetails
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.capacity import Capacity, Place
@@ -253,6 +253,24 @@ def test_what_is_handed_over_can_be_taken_back_and_nothing_else_changes(here: Wo
     assert not instances.drop_metadata(here.session, after, "ocifree_tailnet_key")
     assert "tskey" not in repr(here.wanted(handed_over={"x": SecretStr("tskey-auth-secret")}))
     assert "tskey" not in here.journal.file.read_text()
+
+
+def test_the_disk_of_a_machine_is_the_one_that_it_has_now(here: World) -> None:
+    """A person has given it that of another, as one does to rescue what is on it."""
+    there, other = here.claim(), here.claim("ampere_2")
+    compute = here.session.client("core.ComputeClient")
+    volume = boot_volumes.volume_of(here.scope, other)
+    compute.terminate_instance(other.id, preserve_boot_volume=True)
+    compute.instance_action(there.id, "STOP")
+    here.sleep(300)
+    (had,) = compute.list_boot_volume_attachments(
+        there.availability_domain, there.compartment_id, instance_id=there.id
+    ).data
+    compute.detach_boot_volume(had.id)
+    here.sleep(60)
+    compute.attach_boot_volume(AttachBootVolumeDetails(boot_volume_id=volume.id, instance_id=there.id))
+    here.sleep(60)
+    assert boot_volumes.volume_of(here.scope, there).id == volume.id
 
 
 def test_orphan_boot_volumes_of_ours_are_found_and_others_are_not(here: World) -> None:
