@@ -72,7 +72,7 @@ class Vault:
             )
         try:
             plain = pyrage.decrypt(self.file.read_bytes(), [self._key()])
-        except (pyrage.DecryptError, pyrage.IdentityError) as error:
+        except pyrage.DecryptError as error:
             raise Refused(
                 f"{self.file} does not open",
                 why=f"{self.identity} is not its key, or the file is damaged",
@@ -86,6 +86,12 @@ class Vault:
 
         private_folder(self.file.parent)
         if not self.identity.exists():
+            if not self.identity.parent.exists():
+                raise PreconditionMissing(
+                    f"{self.identity.parent} is not there",
+                    why=f"the key of the vault is kept in {self.identity}, or shall be",
+                    fix="connect what it is on, or correct OCIFREE_AGE_IDENTITY",
+                )
             replace_private(self.identity, (str(pyrage.x25519.Identity.generate()) + "\n").encode())
         sealed = pyrage.encrypt(json.dumps(dict(secrets), sort_keys=True).encode(), [self._key().to_public()])
         replace_private(self.file, sealed)
@@ -93,7 +99,16 @@ class Vault:
     def _key(self) -> pyrage.x25519.Identity:  # type: ignore[name-defined]  # noqa: F821
         import pyrage
 
-        return pyrage.x25519.Identity.from_str(self.identity.read_text("utf-8").strip())
+        lines = self.identity.read_text("utf-8").splitlines()
+        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        try:
+            return pyrage.x25519.Identity.from_str("".join(keys))
+        except pyrage.IdentityError as error:
+            raise Refused(
+                f"{self.identity} holds no age key",
+                why="it has to be one key as `age-keygen` writes it",
+                fix="put your backup of it back, or correct OCIFREE_AGE_IDENTITY",
+            ) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

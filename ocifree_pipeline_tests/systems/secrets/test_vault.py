@@ -6,6 +6,7 @@ import stat
 import threading
 from pathlib import Path
 
+import pyrage
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -102,6 +103,25 @@ def test_a_lost_or_wrong_identity_is_told_apart_from_an_empty_vault(vault: Vault
         vault.get("a")
     vault.identity.write_text(kept)
     assert vault.get("a").get_secret_value() == "1"
+
+
+def test_an_identity_that_age_keygen_wrote_is_taken(vault: Vault) -> None:
+    """It writes two lines of comment above the key."""
+    made = str(pyrage.x25519.Identity.generate())
+    vault.identity.parent.mkdir()
+    vault.identity.write_text(f"# created: 2026-11-20T12:00:00Z\n# public key: age1somebody\n{made}\n")
+    vault.put({"a": SecretStr("1")})
+    assert vault.get("a").get_secret_value() == "1"
+    assert pyrage.decrypt(vault.file.read_bytes(), [pyrage.x25519.Identity.from_str(made)])
+
+
+def test_an_identity_that_is_none_or_has_no_place_is_told(vault: Vault, tmp_path: Path) -> None:
+    vault.identity.parent.mkdir()
+    vault.identity.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    with pytest.raises(Refused, match="holds no age key"):
+        vault.put({"a": SecretStr("1")})
+    with pytest.raises(PreconditionMissing, match="unplugged is not there"):
+        Vault(vault.file, tmp_path / "unplugged" / "key.txt").put({"a": SecretStr("1")})
 
 
 def test_the_place_follows_the_environment(tmp_path: Path) -> None:
