@@ -268,6 +268,8 @@ def test_the_disk_of_a_machine_is_the_one_that_it_has_now(here: World) -> None:
     ).data
     compute.detach_boot_volume(had.id)
     here.sleep(60)
+    with pytest.raises(NotVerified, match="has no boot volume"):
+        boot_volumes.volume_of(here.scope, there)
     compute.attach_boot_volume(AttachBootVolumeDetails(boot_volume_id=volume.id, instance_id=there.id))
     here.sleep(60)
     assert boot_volumes.volume_of(here.scope, there).id == volume.id
