@@ -116,13 +116,28 @@ def privileges(node: Node, caller: Caller, path: str) -> frozenset[str]:
     """What a caller may at a path. A token with separated privileges has what both it and its user have."""
     from ocifree_pipeline.sandbox.proxmox.privileges import PRIVILEGES
 
-    of_user = PRIVILEGES if caller.user == ROOT else _granted(node, "user", caller.user, path)
+    paths = [path, *_pools_of(node, path)]
+
+    def granted(kind: str, who: str) -> frozenset[str]:
+        return frozenset().union(*(_granted(node, kind, who, one) for one in paths))
+
+    of_user = PRIVILEGES if caller.user == ROOT else granted("user", caller.user)
     if not caller.token:
         return of_user
     kept = node.store["tokens"][caller.name]
     if not int(kept.get("privsep", 1)):
         return of_user
-    return of_user & _granted(node, "token", caller.name, path)
+    return of_user & granted("token", caller.name)
+
+
+def _pools_of(node: Node, path: str) -> list[str]:
+    """What somebody may in a pool, he may with the guests and storages in it."""
+    _, kind, *rest = f"{path}/".split("/")
+    if kind == "vms":
+        name = node.store["guests"].get(rest[0], {}).get("pool")
+        return [f"/pool/{name}"] if name else []
+    pools = node.store.get("pools", {}) if kind == "storage" else {}
+    return [f"/pool/{name}" for name, one in pools.items() if rest[0] in one["storage"]]
 
 
 def _granted(node: Node, kind: str, who: str, path: str) -> frozenset[str]:

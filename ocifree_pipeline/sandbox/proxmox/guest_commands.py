@@ -10,7 +10,7 @@ from ocifree_pipeline.sandbox.proxmox.errors import ApiError
 from ocifree_pipeline.sandbox.proxmox.guests import Guest
 
 FLAGS = frozenset(
-    {"start", "online", "purge", "onboot", "unprivileged", "kvm", "restart", "with-local-disks", "skiplock"}
+    {"start", "online", "purge", "onboot", "unprivileged", "kvm", "full", "restart", "with-local-disks", "skiplock"}
 )
 
 
@@ -35,6 +35,8 @@ QM = {
     "reset": Line("POST", "/nodes/{node}/qemu/{vmid}/status/reset"),
     "destroy": Line("DELETE", "/nodes/{node}/qemu/{vmid}"),
     "resize": Line("PUT", "/nodes/{node}/qemu/{vmid}/resize", ("vmid", "disk", "size")),
+    "template": Line("POST", "/nodes/{node}/qemu/{vmid}/template"),
+    "clone": Line("POST", "/nodes/{node}/qemu/{vmid}/clone", ("vmid", "newid")),
     "migrate": Line("POST", "/nodes/{node}/qemu/{vmid}/migrate", ("vmid", "target")),
 }
 PCT = {

@@ -14,7 +14,8 @@ from ocifree_pipeline.sandbox import instruments, machines
 from ocifree_pipeline.sandbox.disks.making import make_qcow2
 from ocifree_pipeline.sandbox.faults import Rule
 from ocifree_pipeline.sandbox.machines import backend
-from ocifree_pipeline.sandbox.proxmox import volumes
+from ocifree_pipeline.sandbox.proxmox import methods, volumes
+from ocifree_pipeline.sandbox.proxmox.access import Caller
 from ocifree_pipeline.sandbox.proxmox.console import invoke
 from ocifree_pipeline.sandbox.proxmox.guests import Guest
 from ocifree_pipeline.sandbox.world import World
@@ -250,6 +251,49 @@ def test_what_was_begun_goes_on_in_another_process(rig: Rig, tmp_path: Path) -> 
     argv = [sys.executable, "-c", LATER, str(rig.world.directory), str(tmp_path / "world.json")]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "['up']\n", done.stderr
+
+
+def test_a_copy_of_a_template_has_disks_and_cards_of_its_own_and_no_more_kvm_than_it(rig: Rig) -> None:
+    create(rig, 102)
+    assert "uses local storage" in rig.run("pve1", "qm clone 102 103 --target pve2").err
+    create(rig, store="shared")
+    rig.ok("pve1", "qm template 100")
+    assert "you can't start a vm if it's a template" in rig.run("pve1", "qm start 100").err
+    assert "linked copies are not played" in rig.run("pve1", "qm clone 100 101").err
+    rig.ok("pve1", "qm clone 100 101 --name copy --full 1 --target pve2")
+    before, after = vm(rig).config, vm(rig, "101", "pve2").config
+    assert (after["name"], after["kvm"], "template" in after) == ("copy", 0, False)
+    for name in ("scsi0", "efidisk0", "net0", "smbios1"):
+        assert before[name] != after[name]
+    rig.ok("pve1", "qm destroy 100")
+    rig.ok("pve2", "qm start 101")
+    rig.wait(60)
+    assert vm(rig, "101", "pve2").phase == "up"
+
+
+def test_what_somebody_may_in_a_pool_he_may_with_its_members(rig: Rig) -> None:
+    create(rig)
+    for line in (
+        "pvesh create /pools --poolid lab --comment ours",
+        "pvesh create /access/users --userid a@pve",
+        "pveum acl modify /pool/lab --users a@pve --roles PVEVMUser",
+    ):
+        rig.ok("pve1", line)
+
+    def seen() -> list[int]:
+        return [one["vmid"] for one in methods.invoke(rig.node(), Caller("a@pve"), "GET", "/nodes/pve1/qemu")]
+
+    assert seen() == []
+    rig.ok("pve1", "pvesh set /pools --poolid lab --vms 100 --storage shared")
+    assert seen() == [100]
+    (pool,) = told(rig, "pve2", "/pools --poolid lab")
+    assert {one["id"] for one in pool["members"]} == {"qemu/100", "storage/pve1/shared", "storage/pve2/shared"}
+    rig.ok("pve1", "pvesh create /pools --poolid other")
+    assert "allow-move is not set" in rig.run("pve1", "pvesh set /pools --poolid other --vms 100").err
+    assert "is not empty" in rig.run("pve1", "pvesh delete /pools --poolid lab").err
+    rig.ok("pve1", "pvesh set /pools --poolid lab --vms 100 --storage shared --delete 1")
+    rig.ok("pve1", "pvesh delete /pools --poolid lab")
+    assert told(rig, "pve1", "/pools") == [{"poolid": "other"}]
 
 
 # containers -----------------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ def _guests(call: Call) -> list[dict[str, Any]]:
         row = guests.summary(call.node, vmid) | {"type": guest["type"], "id": f"{guest['type']}/{vmid}"}
         row["vmid"] = int(vmid)
         row["node"] = guest["node"]
+        row |= {"pool": guest["pool"]} if guest.get("pool") else {}
         if not _sees(call, guest["node"]):
             row["status"] = "unknown"
         if f"{'vm' if guest['type'] == 'qemu' else 'ct'}:{vmid}" in call.store["ha"]["resources"]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ocifree_pipeline.sandbox.machines import interfaces, power
 from ocifree_pipeline.sandbox.proxmox import access, containers, guests, nodes, tasks, volumes
+from ocifree_pipeline.sandbox.proxmox.api.pools import put_into
 from ocifree_pipeline.sandbox.proxmox.api.qemu import digest, with_mac
 from ocifree_pipeline.sandbox.proxmox.errors import ApiError, died, wrong
 from ocifree_pipeline.sandbox.proxmox.guests import Guest
@@ -55,6 +56,7 @@ def _create(call: Call) -> Any:
     if found["content"] != "vztmpl":
         raise died(f"unable to create CT {vmid} - '{template}' is no template")
     record = guests.new("lxc", call.node, {name: config[name] for name in ("hostname", "tags") if name in config})
+    put_into(call, record)
     record["lock"] = "create"
     call.store["guests"][vmid] = record
     if keys := call.get("ssh-public-keys"):

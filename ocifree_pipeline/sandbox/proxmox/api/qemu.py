@@ -5,6 +5,7 @@ from typing import Any
 
 from ocifree_pipeline.sandbox.proxmox import access, guests, qemu, tasks, volumes
 from ocifree_pipeline.sandbox.proxmox.access import Caller
+from ocifree_pipeline.sandbox.proxmox.api.pools import put_into
 from ocifree_pipeline.sandbox.proxmox.errors import died, wrong
 from ocifree_pipeline.sandbox.proxmox.methods import Call, everybody, method, needs
 from ocifree_pipeline.sandbox.proxmox.nodes import Node
@@ -58,6 +59,7 @@ def _create(call: Call) -> Any:
         if source := drive.get("import-from"):
             _check_source(call, source)
     record = guests.new("qemu", call.node, {name: one for name, one in config.items() if name in {"name", "tags"}})
+    put_into(call, record)
     record["lock"] = "create"
     call.store["guests"][vmid] = record
     args = {"vmid": vmid, "config": config, "user": call.caller.user, "token": call.caller.token}
@@ -86,7 +88,7 @@ def _make(node: Node, task: Task, args: dict[str, Any]) -> float | None:
         record["config"] = qemu.place_disks(
             node, Caller(args["user"], args["token"]), vmid, args["config"], task["log"]
         )
-        record["config"].setdefault("smbios1", f"uuid={_uuid(node)}")
+        record["config"].setdefault("smbios1", f"uuid={new_uuid(node)}")
         for name, value in list(record["config"].items()):
             if name.rstrip("0123456789") == "net":
                 record["config"][name] = with_mac(node, str(value))
@@ -102,7 +104,7 @@ def _make(node: Node, task: Task, args: dict[str, Any]) -> float | None:
     return None
 
 
-def _uuid(node: Node) -> str:
+def new_uuid(node: Node) -> str:
     digits = hashlib.sha256(node.world.fresh("smbios").encode()).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:32]}"
 

@@ -195,13 +195,27 @@ def _content(call: Call) -> Any:
 
 
 @method(
+    "GET",
+    "/nodes/{node}/storage/{storage}/content/{volume}",
+    may=needs("/storage/{storage}", "Datastore.Audit", "Datastore.AllocateSpace", some=True),
+)
+def _volume(call: Call) -> Any:
+    one = volumes.find(call.node, _volid(call))
+    return {"format": one["format"], "size": one["size"], "used": one["size"], "path": f"/dev/{_volid(call)}"}
+
+
+def _volid(call: Call) -> str:
+    return str(call["volume"] if ":" in call["volume"] else f"{call['storage']}:{call['volume']}")
+
+
+@method(
     "DELETE",
     "/nodes/{node}/storage/{storage}/content/{volume}",
     {"delay": whole(1, 30)},
     may=needs("/storage/{storage}", "Datastore.Allocate"),
 )
 def _delete_content(call: Call) -> Any:
-    volid = call["volume"] if ":" in call["volume"] else f"{call['storage']}:{call['volume']}"
+    volid = _volid(call)
     volumes.find(call.node, volid)
     if any(volid in str(value) for one in call.store["guests"].values() for value in one["config"].values()):
         raise died(f"volume '{volid}' is used by a guest")
