@@ -27,7 +27,8 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     fine = True
     for name in asked.job:
-        began, rows = time.perf_counter(), []
+        began = time.perf_counter()
+        rows: list[Trial] = []
         print(f"\n## {name}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
 

@@ -93,8 +93,8 @@ class Trial:
         return self.outcome.endswith(FINE)
 
 
-def trials(work: Work[Here], ways: Iterable[Way]) -> Iterator[Trial]:
-    """Every call, every way."""
+def trials(work: Work[Here], ways: Iterable[Way], *, in_turn: bool = False) -> Iterator[Trial]:
+    """Every call, every way; or, in turn, every call one of the ways."""
     ends: dict[tuple[bool, object], object] = {}
 
     def end(way: Way) -> object:
@@ -112,14 +112,13 @@ def trials(work: Work[Here], ways: Iterable[Way]) -> Iterator[Trial]:
         with counted(doors=work.doors) as calls:
             work.act(here)
         ends[False, None] = work.look(here)
-    ways = tuple(ways)
-    for number in work.only(calls.operations):
-        for way in ways:
-            if not way.once:
-                outcome = _tried(work, number, way, end(way))
-                yield Trial(work.name, number, calls.operations[number - 1], way.name, outcome)
-    for way in ways:
-        if way.once and calls.number:
+    at_calls, throughout = [way for way in ways if not way.once], [way for way in ways if way.once]
+    for turn, number in enumerate(work.only(calls.operations)):
+        for way in [at_calls[turn % len(at_calls)]] if in_turn else at_calls:
+            outcome = _tried(work, number, way, end(way))
+            yield Trial(work.name, number, calls.operations[number - 1], way.name, outcome)
+    for way in throughout:
+        if calls.number:
             yield Trial(work.name, 0, "all of them", way.name, _tried(work, 1, way, end(way)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ pytestmark = pytest.mark.timeout(900)
 def stood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     with standing(tmp_path_factory.mktemp("crash")) as found:
         yield found
+
+
+_numbers = count()
 
 
 def kept(calls: Calls) -> AbstractContextManager[object]:
@@ -74,17 +78,15 @@ def look(deployment: Deployment) -> object:
     return found
 
 
-def test_one_cluster_whenever_the_process_dies(
-    stood: Standing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    numbers = count()
+@contextmanager
+def bare(stood: Standing, folder: Path) -> Iterator[Deployment]:
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patched, stood.again(folder / str(next(_numbers)), patched) as found:
+        found.sandbox.inside(empty)
+        found.sandbox.advance(120)
+        yield found
 
-    @contextmanager
-    def fresh() -> Iterator[Deployment]:
-        with stood.again(tmp_path / str(next(numbers)), monkeypatch) as found:
-            found.sandbox.inside(empty)
-            found.sandbox.advance(120)
-            yield found
 
-    rows = crash_everywhere(fresh, make, look, doors=(talos, kept), repeated=("file",))
+def test_one_cluster_whenever_the_process_dies(stood: Standing, tmp_path: Path) -> None:
+    rows = crash_everywhere(partial(bare, stood, tmp_path), make, look, doors=(talos, kept), repeated=("file",))
     assert [row.call for row in rows[::2]] == ["ApplyConfiguration", "Bootstrap", "vault", "file"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from ocifree_pipeline_tests.chaos.crash import crash_everywhere
 from ocifree_pipeline_tests.chaos.doors import nodes
 
 pytestmark = pytest.mark.timeout(1500)
+
+_numbers = count()
 
 Bodies = dict[str, Callable[[Step], Outcome]]
 CLUSTER: Bodies = {"proxmox/cluster": proxmox._cluster, "proxmox/network": proxmox._network}
@@ -91,13 +93,15 @@ def of_every_kind(done: list[str]) -> list[int]:
     return sorted(kinds.values())
 
 
-def die_everywhere(start: Standing, folder: Path, bodies: Bodies, *, at_least: int) -> None:
-    numbers = count()
+@contextmanager
+def begun(start: Standing, folder: Path) -> Iterator[Deployment]:
+    with pytest.MonkeyPatch.context() as patch, start.again(folder / str(next(_numbers)), patch) as here:
+        yield here
 
-    @contextmanager
-    def fresh() -> Iterator[Deployment]:
-        with pytest.MonkeyPatch.context() as patch, start.again(folder / str(next(numbers)), patch) as here:
-            yield here
+
+def die_everywhere(start: Standing, folder: Path, bodies: Bodies, *, at_least: int) -> None:
+    def fresh() -> AbstractContextManager[Deployment]:
+        return begun(start, folder)
 
     crash_everywhere(fresh, lambda here: act(here, bodies), look, at_least=at_least, doors=(nodes,), only=of_every_kind)
 

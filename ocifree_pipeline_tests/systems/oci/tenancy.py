@@ -18,7 +18,7 @@ from ocifree_pipeline_tests.sandbox.harness import RunningSandbox
 _OCID = re.compile(r"ocid1\.[a-z0-9]+\.oc1\.[a-z0-9.-]*\.?[a-z0-9]{20,}")
 _MOMENT = re.compile(r"\d{14}")
 """Names that nobody gave carry the second of their making."""
-_CHANCE = re.compile(r"time|etag|[mM]ac$|^id$|^createdBy$|ipAddress|natIp|^version$|nameserver", re.IGNORECASE)
+_CHANCE = re.compile(r"time|etag|[mM]ac$|^id$|^createdBy$|ipAddress|natIp|^version$|nameserver|Spend$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

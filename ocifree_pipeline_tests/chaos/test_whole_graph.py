@@ -1,15 +1,18 @@
-"""The whole graph up to SSH, killed at every call that changes something at Oracle, before it and after it."""
+"""The whole graph up to SSH, disturbed at every call that changes something at Oracle, before it and after it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ocifree_pipeline.deployment.permissions import POLICY, uncovered
 from ocifree_pipeline_tests.chaos.crash import CRASH, Killed, counted, table, trials
-from ocifree_pipeline_tests.chaos.jobs import UpToMachines
+from ocifree_pipeline_tests.chaos.jobs import JOBS, UpToMachines
+from ocifree_pipeline_tests.chaos.ways import CLOCK, DISK, PARTITION, POWER
 from ocifree_pipeline_tests.chaos.whole_graph import WholeGraph, whole_graph
 
 pytestmark = pytest.mark.timeout(1200)
@@ -51,6 +54,42 @@ def test_the_same_end_after_a_death_in_every_asset(graph: WholeGraph) -> None:
         undisturbed.make(last)
         undisturbed.everything()
         assert _without_secrets(undisturbed) == found
+
+
+OTHERS = (*PARTITION, *CLOCK, *DISK, *POWER)
+
+
+def test_the_same_end_after_one_trouble_in_every_asset(graph: WholeGraph) -> None:
+    """Cuts, clocks, disks and power in turn, each at a call in the middle."""
+    rows, turn = [], 0 if graph.blueprint.plan.topology == "talos-native" else len(OTHERS) // 2
+    for work in UpToMachines(graph).works():
+        ways = [OTHERS[number % len(OTHERS)] for number in range(turn, turn + 2)]
+        rows += trials(replace(work, only=lambda calls: [(len(calls) + 1) // 2]), ways)
+        turn += 2
+    print("\n".join(table(rows)))
+    assert [row for row in rows if not row.is_fine] == []
+    assert len(rows) == 2 * len(graph.changing())
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+def test_the_same_end_after_every_trouble_at_every_call(graph: WholeGraph) -> None:
+    """The other topology makes most of the same calls, so there each call has one of the troubles."""
+    in_turn = graph.blueprint.plan.topology != "talos-native"
+    rows = [row for work in UpToMachines(graph).works() for row in trials(work, OTHERS, in_turn=in_turn)]
+    print("\n".join(table(rows)))
+    assert [row for row in rows if not row.is_fine] == []
+    assert len(rows) >= 28 * (1 if in_turn else len(OTHERS) - 1)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("job", ["foundation", "destroy", "cluster", "proxmox"])
+def test_the_same_end_of_other_jobs_after_a_trouble_at_every_call(job: str, tmp_path: Path) -> None:
+    with JOBS[job](tmp_path) as here:
+        rows = [row for work in here.works() for row in trials(work, OTHERS, in_turn=True)]
+    print("\n".join(table(rows)))
+    assert [row for row in rows if not row.is_fine] == []
+    assert rows
 
 
 def test_the_documented_policy_allows_every_call(graph: WholeGraph) -> None:
