@@ -62,7 +62,7 @@ def _cluster(step: Step, nodes: Nodes) -> Outcome:
         if talos.follow(nodes, place, kept_configuration(step, place.number)):
             lines.append(f"send {place.hostname} its configuration")
             step.say(lines[-1])
-    lines += departing.remove_replaced(nodes, step.say, empty=timeout / 3)
+    lines += departing.remove_replaced(nodes, step.say)
     journal = journal_of(declaration.name)
     founded = talos.bootstrap_once(
         nodes,

@@ -15,32 +15,24 @@ from ocifree_pipeline.systems.talos.cluster import EtcdView, Nodes, look_at_etcd
 
 REMOVE_SECONDS = 60.0
 EMPTY_SECONDS, LOOK_SECONDS = 300.0, 20.0
-"""How long a machine has to be without an etcd that is said to have one. Images are pulled in less, unless the
-machine is emulated."""
+"""How long a machine has to be without an etcd that is said to have one. Images are pulled in less."""
 
 
-def remove_replaced(
-    nodes: Nodes, say: Callable[[str], None], *, empty: float = EMPTY_SECONDS, clock: Clock = time
-) -> list[str]:
-    """Those at whose place another machine answers with the secrets of the cluster, one after the other.
-
-    `empty`: for how many seconds nothing of etcd may come up at a place before it counts as gone.
-    """
+def remove_replaced(nodes: Nodes, say: Callable[[str], None], *, clock: Clock = time) -> list[str]:
+    """Those at whose place another machine answers with the secrets of the cluster, one after the other."""
     lines, stay = [], set[int]()
     while (view := look_at_etcd(nodes)).has_quorum:
         found = next((one for one in view.replaced if one.id not in stay), None)
         if found is None:
             break
-        if _is_gone(nodes, view, found, say, empty=empty, clock=clock):
+        if _is_gone(nodes, view, found, say, clock):
             lines.append(remove(nodes, view, found.hostname, found.id, say, clock=clock))
         else:
             stay.add(found.id)
     return lines
 
 
-def _is_gone(
-    nodes: Nodes, view: EtcdView, member: Member, say: Callable[[str], None], *, empty: float, clock: Clock
-) -> bool:
+def _is_gone(nodes: Nodes, view: EtcdView, member: Member, say: Callable[[str], None], clock: Clock) -> bool:
     """Another member runs there, or at another address; else nothing of etcd comes up there for minutes.
 
     A machine that starts looks for a moment like one that has nothing, so that moment proves nothing.
@@ -49,8 +41,8 @@ def _is_gone(
     addresses = {urlsplit(peer).hostname for peer in member.peers}
     if place.hostname in view.own or place.address not in addresses:
         return True
-    say(f"{place.hostname} is a member of etcd and shows none: wait {empty:.0f} s whether it comes up")
-    until = clock.monotonic() + empty
+    say(f"{place.hostname} is a member of etcd and shows none: wait {EMPTY_SECONDS:.0f} s whether it comes up")
+    until = clock.monotonic() + EMPTY_SECONDS
     while clock.monotonic() < until:
         clock.sleep(LOOK_SECONDS)
         if place.hostname not in look_at_etcd(nodes).preparing:

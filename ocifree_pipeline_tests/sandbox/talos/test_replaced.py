@@ -49,16 +49,6 @@ def test_an_empty_disk_at_the_same_address_is_believed_after_minutes_and_learns_
     assert "promoted to a voting member" in machines[2].console
 
 
-def test_an_emulated_machine_is_given_longer(here: Lab) -> None:
-    machines = here.bootstrapped(3)
-    with machines[2].spoken() as node:
-        node.reset(graceful=False)
-    here.here.wait(SETTLED)
-    clock = Turning(here)
-    remove_replaced(nodes_of(machines), print, empty=4 * EMPTY_SECONDS, clock=clock)
-    assert clock.now >= 4 * EMPTY_SECONDS
-
-
 def test_one_that_only_starts_again_stays_a_member(here: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     machines = here.bootstrapped(3)
     nodes, look, starting = nodes_of(machines), cluster.look_at_etcd, [True]
