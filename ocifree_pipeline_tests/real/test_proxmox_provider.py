@@ -6,8 +6,10 @@ What the module makes is what the pipeline makes: the one has nothing to do afte
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -19,10 +21,17 @@ from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.sections.ceph import Ceph
 from ocifree_pipeline.deployment.sections.network import Network
-from ocifree_pipeline.record.talos import gateway_of
-from ocifree_pipeline.systems.ceph import planning, pool
+from ocifree_pipeline.record.talos import gateway_of, guest_address
+from ocifree_pipeline.sandbox import machines
+from ocifree_pipeline.sandbox.disks.making import make_qcow2
+from ocifree_pipeline.sandbox.machines import Reached
+from ocifree_pipeline.sandbox.proxmox import volumes
+from ocifree_pipeline.systems.ceph import planning
+from ocifree_pipeline.systems.ceph import pool as ceph_pool
 from ocifree_pipeline.systems.ceph.building import Builder
 from ocifree_pipeline.systems.journal import Journal
+from ocifree_pipeline.systems.kube.api import api_at
+from ocifree_pipeline.systems.kube.kubeconfig import credentials_of
 from ocifree_pipeline.systems.proxmox import access, containers, guests, network, storage
 from ocifree_pipeline.systems.proxmox.access import PRIVILEGES, ROLE, TOKEN, USER
 from ocifree_pipeline.systems.proxmox.api import Api
@@ -30,8 +39,11 @@ from ocifree_pipeline.systems.proxmox.node import Node
 from ocifree_pipeline.systems.secrets.vault import Vault
 from ocifree_pipeline.systems.ssh.dialer import Result, Run
 from ocifree_pipeline_tests.real.opentofu import Site, site_of
+from ocifree_pipeline_tests.real.test_talos_provider import MODULE as TALOS_MODULE
+from ocifree_pipeline_tests.real.test_talos_provider import dialled
 from ocifree_pipeline_tests.sandbox.proxmox.rig import ROOT, Rig
 from ocifree_pipeline_tests.sandbox.proxmox.served import Served, served
+from ocifree_pipeline_tests.sandbox.talos_nodes import INSTALLER
 
 MODULE = Path(__file__).parents[2] / "tofu" / "proxmox-cluster"
 REAL = pytest.mark.real("OpenTofu + bpg/proxmox")
@@ -95,8 +107,12 @@ class Pipeline:
         api = Api(self.cluster.client(), self)
         _, lines = access.establish(self.nodes[0], self.vault, TOKEN)
         lines += storage.allow(api)
-        pools = pool.PoolBuilder(
-            pool.Wanted(Ceph().pool, Ceph().size, Ceph().min_size), self.nodes, self.journal, lambda line: None, self
+        pools = ceph_pool.PoolBuilder(
+            ceph_pool.Wanted(Ceph().pool, Ceph().size, Ceph().min_size),
+            self.nodes,
+            self.journal,
+            lambda line: None,
+            self,
         )
         changes = pools.plan()
         pools.apply(changes)
@@ -161,11 +177,21 @@ def test_the_module_declares_what_the_pipeline_makes() -> None:
     }
     assert {one.strip('"') for one in defaults["privileges"]} == set(PRIVILEGES)
     assert {one.strip('"') for one in defaults["local"]} >= set(storage.FOR_GUESTS)
+    inside = (MODULE / "variables.tf").read_text("utf-8")
+    for value in (f'"{Ceph().pool}"', Ceph().size, Ceph().min_size, Network().vxlan.vni, Network().vxlan.mtu):
+        assert f", {value})" in inside
 
 
 @REAL
 def test_the_module_is_sound_by_itself(site: Site) -> None:
     site.is_sound(MODULE)
+
+
+@REAL
+def test_the_provider_still_cannot_turn_kvm_off(site: Site) -> None:
+    """Once it can, guests need no template."""
+    told = site.tofu("providers", "schema", "-json")
+    assert set(re.findall(r'"(kvm\w*|\w+_kvm)":', told)) == {"kvm_arguments"}
 
 
 @REAL
@@ -236,6 +262,93 @@ def test_what_the_pipeline_made_is_taken_over_as_it_is(site: Site, pipeline: Pip
     assert all("delete" not in actions and "create" not in actions for actions in site.planned().values())
     site.tofu(*APPLY)
     assert (site.changes(), pipeline.make(), guests_of(root)) == ([], [], before)
+
+
+@REAL
+@pytest.mark.timeout(300)
+def test_guests_are_copies_without_kvm_and_tofu_talos_makes_a_cluster_of_them(
+    site: Site, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    cluster, root = pipeline.cluster, pipeline.cluster.client()
+    pipeline.prepare()
+    give(site, pool="lab")
+    site.tofu(*APPLY)
+    image = make_qcow2(("aarch64",), label="META", virtual_gb=2)
+    cluster.inside(lambda rig: volumes.put_file(rig.node(), "local", "import", "talos.qcow2", image))
+    for line in template_lines():
+        cluster.inside(lambda rig, line=line: rig.ok("pve1", line))
+    give(site, pool="lab", talos={"template": 9000, "cores": 1, "memory_gb": 2, "disk_gb": 10})
+    site.tofu(*APPLY)
+    assert site.changes() == []
+    api = Api(root, pipeline)
+    for number, node in enumerate(pipeline.nodes, start=1):
+        wanted = machine(number, node.name)
+        found = guests.find(api, wanted.name, "lab")
+        assert found is not None
+        assert found.running
+        assert guests.differences(api, found, wanted) == ["cicustom is None, the plan says user=local:snippets/seed"]
+        assert guests.grow(api, found, 10) == []
+    (pool,) = root.pools.get(poolid="lab")
+    assert {one["name"] for one in pool["members"]} == {"lab-talos-1", "lab-talos-2"}
+    addresses = json.loads(site.tofu("output", "-json", "talos"))
+    assert addresses == {"lab-talos-1": "10.20.0.10", "lab-talos-2": "10.20.1.10"}
+    assert cluster_of(cluster, addresses, tmp_path / "talos") == set(addresses)
+    root.nodes("pve1").qemu(9000).delete()
+    site.tofu(*DESTROY)
+    assert guests_of(root) == {}
+
+
+def template_lines() -> list[str]:
+    """As the module's own text tells them."""
+    text = (MODULE / "README.md").read_text("utf-8").replace("\\\n", " ")
+    return re.findall(r"^qm .*$", text, re.MULTILINE)
+
+
+def machine(number: int, node: str) -> guests.Machine:
+    return guests.Machine(
+        name=f"lab-talos-{number}",
+        node=node,
+        deployment="lab",
+        cores=1,
+        memory_gb=2,
+        disk_gb=10,
+        pool=Ceph().pool,
+        bridge=network.BRIDGE,
+        address=guest_address(Network().guests, number),
+        image="local:import/talos.qcow2",
+        user_data="local:snippets/seed",
+        architecture="aarch64",
+        has_kvm=False,
+        has_agent=False,
+    )
+
+
+def cluster_of(cluster: Served, addresses: dict[str, str], folder: Path) -> set[str]:
+    """The nodes of what tofu/talos makes of machines that wait at these addresses."""
+    folder.mkdir()
+    site = replace(site_of(TALOS_MODULE, "siderolabs/talos", folder), meanwhile=lambda: cluster.wait(10))
+
+    def way(address: str) -> Callable[[], Reached | None]:
+        return lambda: cluster.inside(lambda rig: machines.find(rig.world, address, 50000))
+
+    with ExitStack() as stack:
+        ports = {name: stack.enter_context(dialled(way(address))) for name, address in addresses.items()}
+        first = min(addresses)
+        nodes = {
+            name: {"address": address, "role": "controlplane" if name == first else "worker", "dialled": ports[name]}
+            for name, address in addresses.items()
+        }
+        installer = INSTALLER.partition(":")[0]
+        site.given(cluster="lab", endpoint=f"https://{addresses[first]}:6443", installer=installer, nodes=nodes)
+        site.tofu(*APPLY)
+        cluster.wait(120)
+        assert site.changes() == []
+        kubeconfig = SecretStr(json.loads(site.tofu("output", "-json", "kubeconfig")))
+    reached = cluster.inside(lambda rig: machines.find(rig.world, addresses[first], 6443))
+    assert reached is not None
+    assert reached.address is not None
+    with api_at(reached.address, credentials_of(kubeconfig)) as api:
+        return {one["metadata"]["name"] for one in api.list(api.require("v1", "Node"))}
 
 
 @REAL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +14,11 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from ocifree_pipeline.sandbox.machines import Reached
 from ocifree_pipeline.systems.kube.api import api_at
 from ocifree_pipeline.systems.kube.kubeconfig import credentials_of
 from ocifree_pipeline_tests.real.opentofu import Site, site_of
-from ocifree_pipeline_tests.sandbox.talos.lab import KUBERNETES, Lab, Machine, lab
+from ocifree_pipeline_tests.sandbox.talos.lab import KUBERNETES, Lab, lab
 from ocifree_pipeline_tests.sandbox.talos_nodes import INSTALLER, NAME
 
 pytestmark = [pytest.mark.real("OpenTofu + siderolabs/talos"), pytest.mark.timeout(400)]
@@ -36,15 +37,16 @@ def site(tmp_path: Path, here: Lab) -> Site:
 
 
 @contextmanager
-def dialled(machine: Machine) -> Iterator[str]:
-    """A port that leads to the API of the machine, whatever the machine does meanwhile."""
+def dialled(reached: Callable[[], Reached | None]) -> Iterator[str]:
+    """A port that leads to the API of a machine, whatever the machine does meanwhile."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def pass_on() -> None:
         with suppress(OSError):
             while True:
                 near, _ = listening.accept()
-                address = machine.reached().address
+                found = reached()
+                address = found.address if found else None
                 if address is None:
                     near.close()
                     continue
@@ -73,7 +75,8 @@ def test_the_module_is_sound_by_itself(site: Site) -> None:
 
 def test_from_maintenance_mode_to_a_kubeconfig_and_nothing_more_to_do(here: Lab, site: Site) -> None:
     machines = [here.machine() for _ in range(3)]
-    with dialled(machines[0]) as first, dialled(machines[1]) as second, dialled(machines[2]) as third:
+    ways = [dialled(machine.reached) for machine in machines]
+    with ways[0] as first, ways[1] as second, ways[2] as third:
         nodes = {
             f"lab-{number}": {"address": machine.ip, "role": "controlplane", "dialled": port}
             for number, (machine, port) in enumerate(zip(machines, (first, second, third), strict=True), start=1)

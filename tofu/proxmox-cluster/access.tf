@@ -31,6 +31,14 @@ resource "proxmox_acl" "token" {
   propagate = true
 }
 
+# The pipeline makes none: it finds its guests by their tags.
+resource "proxmox_virtual_environment_pool" "guests" {
+  count = var.pool == null ? 0 : 1
+
+  pool_id = var.pool
+  comment = "ocifree: the guests of ${var.deployment}"
+}
+
 output "token" {
   description = "The name and the secret of the token, as an Authorization header has them."
   value       = proxmox_user_token.pipeline.value

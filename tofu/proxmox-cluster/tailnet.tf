@@ -8,6 +8,7 @@ resource "proxmox_virtual_environment_container" "tailnet" {
   for_each = local.containers
 
   node_name     = each.key
+  pool_id       = one(proxmox_virtual_environment_pool.guests[*].pool_id)
   unprivileged  = true
   start_on_boot = true
   tags          = ["ocifree", "ocifree-${var.deployment}"]

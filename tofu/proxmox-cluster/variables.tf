@@ -59,6 +59,12 @@ variable "privileges" {
   ]
 }
 
+variable "pool" {
+  description = "A pool with all guests in it, to give somebody rights on them at once. Null: there is none."
+  type        = string
+  default     = null
+}
+
 variable "local" {
   description = "What the storage of each node takes: what Proxmox lets it take from the start, and what guests need."
   type        = set(string)
@@ -91,6 +97,17 @@ variable "template" {
   description = "What the containers for the tailnet are made of, such as local:vztmpl/debian-13-standard_13.1-2_arm64.tar.zst, which each node has. Null: there are none."
   type        = string
   default     = null
+}
+
+variable "talos" {
+  description = "A Talos guest on each node, copied from the guest of this number on the first one. Null: there are none."
+  type = object({
+    template  = number
+    cores     = number
+    memory_gb = number
+    disk_gb   = number
+  })
+  default = null
 }
 
 variable "architecture" {

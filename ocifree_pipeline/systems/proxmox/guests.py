@@ -199,9 +199,14 @@ def differences(api: Api, found: Found, machine: Machine) -> list[str]:
         want, has = wanted[name], there.get(name, 1 if name == "kvm" else None)
         if name == "net0":
             want, has = f"bridge={machine.bridge}", next((p for p in str(has).split(",") if "bridge" in p), None)
-        if str(int(want) if isinstance(want, bool) else want) != str(has):
+        if _pieces(int(want) if isinstance(want, bool) else want) != _pieces(has):
             lines.append(f"{name} is {has}, the plan says {want}")
     return lines
+
+
+def _pieces(value: object) -> list[str]:
+    """Proxmox keeps the pieces of a setting in the order that they were given in."""
+    return sorted(str(value).split(","))
 
 
 def _intend(api: Api, journal: Journal, name: str) -> Intent:
