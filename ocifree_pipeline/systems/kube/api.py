@@ -256,6 +256,12 @@ def _untrusted(doing: str, host: str, error: Exception) -> Exception:
             why=why,
             fix="ocifree up --select 'talos/kubeconfig' fetches a new kubeconfig",
         )
+    if "not yet valid" in why or "has expired" in why:
+        return AuthFailed(
+            f"{doing}: the certificate that is shown is of another time than this computer's",
+            why=why,
+            fix="is the clock of this computer right (`date`)? If it is, look at the clock of the node",
+        )
     return NotVerified(
         f"{doing}: whoever answers is not this cluster",
         why=why,

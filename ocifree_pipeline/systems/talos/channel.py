@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from grpclib.const import Status
 
 CALL_SECONDS = 30.0
+_OTHER_TIMES = (9, 10)
+"""OpenSSL's numbers for a certificate that is not valid yet, or not any more."""
 LOOK_AGAIN = "it may still be starting; look again in a minute"
 
 
@@ -161,6 +163,12 @@ def _tls(node: str, error: ssl.SSLError) -> OcifreeError:
             why=str(error.args[-1]),
             fix="look at the console of the machine: which fingerprint does it print now?",
         )
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _OTHER_TIMES:
+        return AuthFailed(
+            f"{node} shows a certificate of another time than this computer's",
+            why=error.verify_message,
+            fix="is the clock of this computer right (`date`)? If it is, look at the clock of the node",
+        )
     if isinstance(error, ssl.SSLCertVerificationError):
         return AuthFailed(
             f"{node} shows a certificate that the authority of this cluster did not sign",
@@ -177,6 +185,6 @@ def _unwelcome(node: str, why: str) -> AuthFailed:
     return AuthFailed(
         f"{node} does not let us in",
         why=why,
-        fix="the node belongs to another cluster, or our certificate has expired: `ocifree secret list` shows what the "
-        "vault holds, `ocifree talosconfig` makes a new certificate",
+        fix="the node belongs to another cluster, one of the clocks is wrong, or our certificate has expired: "
+        "`ocifree secret list` shows what the vault holds, `ocifree talosconfig` makes a new certificate",
     )

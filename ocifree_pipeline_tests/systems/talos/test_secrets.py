@@ -6,6 +6,7 @@ import base64
 import re
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
@@ -25,15 +26,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import Refused
+from ocifree_pipeline.systems.kube.api import _untrusted
 from ocifree_pipeline.systems.talos.certificates import (
     BEFORE_NOW,
     Pair,
     certificate_of,
     expiry,
     key_of,
+    new_authority,
     new_client,
     portable_key,
 )
+from ocifree_pipeline.systems.talos.channel import _tls
 from ocifree_pipeline.systems.talos.secrets import Bundle, as_file, from_file
 from ocifree_pipeline_tests.systems.talos.conftest import NOW
 
@@ -226,3 +230,24 @@ def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> bytes | None
             except ssl.SSLWantReadError:
                 continue
     return answering.getpeercert(binary_form=True)
+
+
+@pytest.mark.parametrize(("days", "said"), [(2, "not yet valid"), (-4000, "expired")])
+def test_a_certificate_of_another_time_is_a_matter_of_clocks(tmp_path: Path, days: int, said: str) -> None:
+    pair = new_authority("ed25519", datetime.now(UTC) + timedelta(days=days))
+    (tmp_path / "node.pem").write_text(portable_key(pair) + pair.certificate)
+    node = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    node.load_cert_chain(tmp_path / "node.pem")
+    ours = ssl.create_default_context(cadata=pair.certificate)
+    ours.check_hostname = False
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client, server = ours.wrap_bio(back, there), node.wrap_bio(there, back, server_side=True)
+    for side in (client, server):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    with pytest.raises(ssl.SSLCertVerificationError) as caught:
+        client.do_handshake()
+    told = _tls("lab-1", caught.value)
+    assert said in told.why
+    assert "clock" in told.fix
+    assert "clock" in _untrusted("read nodes", "10.0.1.10", caught.value).fix  # type: ignore[attr-defined]
