@@ -131,9 +131,6 @@ def _snapshot(step: Step, into: Path) -> None:
 
 def _recipient(step: Step) -> str:
     """The public half of the key that opens the vault, so that one key is enough to get everything back."""
-    import pyrage
-
     from ocifree_pipeline.systems.secrets.vault import vault_of
 
-    identity = vault_of(step.blueprint.declaration.name).identity.read_text("utf-8").strip()
-    return str(pyrage.x25519.Identity.from_str(identity).to_public())
+    return str(vault_of(step.blueprint.declaration.name).key().to_public())

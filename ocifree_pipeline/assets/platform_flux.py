@@ -74,10 +74,9 @@ def _age_key(step: Step) -> tuple[tuple[str, ...], SecretStr]:
 
 
 def _recipient(key: SecretStr) -> str:
-    import pyrage
+    from ocifree_pipeline.systems.secrets.age import key_in
 
-    lines = [line for line in key.get_secret_value().splitlines() if line and not line.startswith("#")]
-    return str(pyrage.x25519.Identity.from_str(lines[-1]).to_public())
+    return str(key_in(key.get_secret_value(), AGE_SECRET).to_public())
 
 
 def _require_same_key(api: Api, recipient: str) -> None:

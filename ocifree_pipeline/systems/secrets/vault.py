@@ -13,11 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing, Refused
 from ocifree_pipeline.systems.durable import private_folder, replace_private
+from ocifree_pipeline.systems.secrets.age import key_in
+
+if TYPE_CHECKING:
+    from pyrage import x25519
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,10 @@ class Vault:
         with self._locked():
             self._write({name: value for name, value in self._read().items() if name not in names})
 
+    def key(self) -> x25519.Identity:
+        """What opens the vault, and whatever else was sealed for its owner."""
+        return key_in(self.identity.read_text("utf-8"), self.identity)
+
     def _read(self) -> dict[str, str]:
         import pyrage
 
@@ -71,7 +80,7 @@ class Vault:
                 fix="put your backup of it back; without it the secrets are lost",
             )
         try:
-            plain = pyrage.decrypt(self.file.read_bytes(), [self._key()])
+            plain = pyrage.decrypt(self.file.read_bytes(), [self.key()])
         except pyrage.DecryptError as error:
             raise Refused(
                 f"{self.file} does not open",
@@ -93,22 +102,8 @@ class Vault:
                     fix="connect what it is on, or correct OCIFREE_AGE_IDENTITY",
                 )
             replace_private(self.identity, (str(pyrage.x25519.Identity.generate()) + "\n").encode())
-        sealed = pyrage.encrypt(json.dumps(dict(secrets), sort_keys=True).encode(), [self._key().to_public()])
+        sealed = pyrage.encrypt(json.dumps(dict(secrets), sort_keys=True).encode(), [self.key().to_public()])
         replace_private(self.file, sealed)
-
-    def _key(self) -> pyrage.x25519.Identity:  # type: ignore[name-defined]  # noqa: F821
-        import pyrage
-
-        lines = self.identity.read_text("utf-8").splitlines()
-        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        try:
-            return pyrage.x25519.Identity.from_str("".join(keys))
-        except pyrage.IdentityError as error:
-            raise Refused(
-                f"{self.identity} holds no age key",
-                why="it has to be one key as `age-keygen` writes it",
-                fix="put your backup of it back, or correct OCIFREE_AGE_IDENTITY",
-            ) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ocifree_pipeline.deployment.errors import NotVerified
+from ocifree_pipeline.systems.secrets.age import key_in
 
 PAGE = 512
 """etcd's file has whole pages; behind them a snapshot has the SHA-256 of all before."""
@@ -97,8 +98,7 @@ def unseal(sealed: Path, plain: Path, name: str, identity: Path) -> int:
         raise _unusable(name, f"its content has the digest {digest[:12]}, and its name tells of another")
     plain.touch(0o600, exist_ok=False)
     try:
-        key = pyrage.x25519.Identity.from_str(identity.read_text("utf-8").strip())
-        pyrage.decrypt_file(str(sealed), str(plain), [key])
+        pyrage.decrypt_file(str(sealed), str(plain), [key_in(identity.read_text("utf-8"), identity)])
     except pyrage.DecryptError:
         raise _unusable(name, f"the key {identity} does not open it: it was sealed for another") from None
     return require_whole(plain)
