@@ -93,8 +93,8 @@ class Trial:
         return self.outcome.endswith(FINE)
 
 
-def trials(work: Work[Here], ways: Iterable[Way], *, in_turn: bool = False) -> Iterator[Trial]:
-    """Every call, every way; or, in turn, every call one of the ways."""
+def trials(work: Work[Here], ways: Iterable[Way], *, turns: Iterator[int] | None = None) -> Iterator[Trial]:
+    """Every call, every way; with turns, every call the way whose turn it is."""
     ends: dict[tuple[bool, object], object] = {}
 
     def end(way: Way) -> object:
@@ -113,8 +113,8 @@ def trials(work: Work[Here], ways: Iterable[Way], *, in_turn: bool = False) -> I
             work.act(here)
         ends[False, None] = work.look(here)
     at_calls, throughout = [way for way in ways if not way.once], [way for way in ways if way.once]
-    for turn, number in enumerate(work.only(calls.operations)):
-        for way in [at_calls[turn % len(at_calls)]] if in_turn else at_calls:
+    for number in work.only(calls.operations):
+        for way in at_calls if turns is None else [at_calls[next(turns) % len(at_calls)]]:
             outcome = _tried(work, number, way, end(way))
             yield Trial(work.name, number, calls.operations[number - 1], way.name, outcome)
     for way in throughout:
@@ -201,6 +201,13 @@ def table(rows: Iterable[Trial]) -> Iterator[str]:
         cells[row.way] = row.outcome
     if last is not None:
         yield from _line(head, cells)
+
+
+def listed(rows: Iterable[Trial]) -> Iterator[str]:
+    """One line for each trial, where each call has another way."""
+    yield "| asset | call | what happened | outcome |"
+    yield "| --- | --- | --- | --- |"
+    yield from (f"| {row.work} | {row.call} | {row.way} | {row.outcome} |" for row in rows)
 
 
 def _line(head: list[str], cells: dict[str, str]) -> Iterator[str]:

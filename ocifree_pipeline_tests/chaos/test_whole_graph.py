@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from ocifree_pipeline.deployment.permissions import POLICY, uncovered
-from ocifree_pipeline_tests.chaos.crash import CRASH, Killed, counted, table, trials
+from ocifree_pipeline_tests.chaos.crash import CRASH, Killed, Trial, counted, listed, table, trials
 from ocifree_pipeline_tests.chaos.jobs import JOBS, UpToMachines
 from ocifree_pipeline_tests.chaos.ways import CLOCK, DISK, PARTITION, POWER
 from ocifree_pipeline_tests.chaos.whole_graph import WholeGraph, whole_graph
@@ -59,14 +60,14 @@ def test_the_same_end_after_a_death_in_every_asset(graph: WholeGraph) -> None:
 OTHERS = (*PARTITION, *CLOCK, *DISK, *POWER)
 
 
-def test_the_same_end_after_one_trouble_in_every_asset(graph: WholeGraph) -> None:
-    """Cuts, clocks, disks and power in turn, each at a call in the middle."""
-    rows, turn = [], 0 if graph.blueprint.plan.topology == "talos-native" else len(OTHERS) // 2
+def test_the_same_end_after_two_troubles_in_every_asset(graph: WholeGraph) -> None:
+    """Cuts, clocks, disks and power in turn, at a call in the middle and at the last."""
+    at_calls = [way for way in OTHERS if not way.once]
+    turns = count(0 if graph.blueprint.plan.topology == "talos-native" else len(at_calls) // 2)
+    rows: list[Trial] = []
     for work in UpToMachines(graph).works():
-        ways = [OTHERS[number % len(OTHERS)] for number in range(turn, turn + 2)]
-        rows += trials(replace(work, only=lambda calls: [(len(calls) + 1) // 2]), ways)
-        turn += 2
-    print("\n".join(table(rows)))
+        rows += trials(replace(work, only=lambda calls: [(len(calls) + 1) // 2, len(calls)]), at_calls, turns=turns)
+    print("\n".join(listed(rows)))
     assert [row for row in rows if not row.is_fine] == []
     assert len(rows) == 2 * len(graph.changing())
 
@@ -75,19 +76,20 @@ def test_the_same_end_after_one_trouble_in_every_asset(graph: WholeGraph) -> Non
 @pytest.mark.timeout(3600)
 def test_the_same_end_after_every_trouble_at_every_call(graph: WholeGraph) -> None:
     """The other topology makes most of the same calls, so there each call has one of the troubles."""
-    in_turn = graph.blueprint.plan.topology != "talos-native"
-    rows = [row for work in UpToMachines(graph).works() for row in trials(work, OTHERS, in_turn=in_turn)]
-    print("\n".join(table(rows)))
+    turns = None if graph.blueprint.plan.topology == "talos-native" else count()
+    rows = [row for work in UpToMachines(graph).works() for row in trials(work, OTHERS, turns=turns)]
+    print("\n".join(listed(rows)))
     assert [row for row in rows if not row.is_fine] == []
-    assert len(rows) >= 28 * (1 if in_turn else len(OTHERS) - 1)
+    assert len(rows) >= 28 * (1 if turns else len(OTHERS) - 1)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("job", ["foundation", "destroy", "cluster", "proxmox"])
 def test_the_same_end_of_other_jobs_after_a_trouble_at_every_call(job: str, tmp_path: Path) -> None:
     with JOBS[job](tmp_path) as here:
-        rows = [row for work in here.works() for row in trials(work, OTHERS, in_turn=True)]
-    print("\n".join(table(rows)))
+        turns = count(list(JOBS).index(job) * 5)
+        rows = [row for work in here.works() for row in trials(work, OTHERS, turns=turns)]
+    print("\n".join(listed(rows)))
     assert [row for row in rows if not row.is_fine] == []
     assert rows
 
