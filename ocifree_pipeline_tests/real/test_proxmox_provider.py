@@ -293,6 +293,10 @@ def test_guests_are_copies_without_kvm_and_tofu_talos_makes_a_cluster_of_them(
     addresses = json.loads(site.tofu("output", "-json", "talos"))
     assert addresses == {"lab-talos-1": "10.20.0.10", "lab-talos-2": "10.20.1.10"}
     assert cluster_of(cluster, addresses, tmp_path / "talos") == set(addresses)
+    give(site, pool="lab", talos={"template": 9000, "cores": 1, "memory_gb": 3, "disk_gb": 10})
+    site.tofu(*APPLY)
+    assert site.changes() == []
+    assert {(one["memory"], one["kvm"]) for one in guests_of(root).values() if "template" not in one} == {("3072", 0)}
     root.nodes("pve1").qemu(9000).delete()
     site.tofu(*DESTROY)
     assert guests_of(root) == {}
