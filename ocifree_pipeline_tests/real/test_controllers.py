@@ -17,10 +17,11 @@ import pytest
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.blueprint import Blueprint
+from ocifree_pipeline.deployment.errors import NotVerified
 from ocifree_pipeline.record.bootstrap import bootstrap_urls, cilium_installer
 from ocifree_pipeline.sandbox.kubernetes import cluster as clusters
 from ocifree_pipeline.sandbox.kubernetes.remote import Remote, over_http
-from ocifree_pipeline.systems.kube import delivery
+from ocifree_pipeline.systems.kube import delivery, draining
 from ocifree_pipeline.systems.kube.api import Api, api_at
 from ocifree_pipeline.systems.kube.kubeconfig import credentials_of
 from ocifree_pipeline.systems.kube.objects import Object
@@ -39,7 +40,7 @@ pytestmark = [
 ]
 
 FORM = "everything"
-THEIRS = "daemonsets deployments replicasets statefulsets jobs scheduler evictions quotas garbage namespaces endpoints"
+THEIRS = "daemonsets deployments replicasets statefulsets jobs scheduler evictions disruptions quotas garbage namespaces endpoints"
 PARTS = ("policies", "cilium", "gateway", "sample", "tailscale_operator", "monitoring")
 SECRETS = {
     "tailscale_operator": [("tailscale", "operator-oauth")],
@@ -193,9 +194,52 @@ def test_everything_of_the_platform_finds_a_node(tmp_path: Path, topology: str) 
         for daemons in here.list("apps/v1", "DaemonSet"):
             assert daemons["status"]["numberReady"] == len(nodes), daemons["metadata"]["name"]
 
+        emptied(here)
+
         # It could have found none.
         here.apply(_greedy(pod))
         here.until(lambda: "Insufficient memory" not in str(here.pending()))
+
+
+def emptied(here: Lab) -> None:
+    """As before the restart of a node: the cluster is asked to evict its pods, and they come back on the others."""
+
+    class Working:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+            here.remote.converge()
+            time.sleep(0.2)
+
+    said: list[str] = []
+    (pod,) = here.list("v1", "Pod", "sample")
+    name = pod["spec"]["nodeName"]
+    if len(machines(here.drawn)) == 1:
+        draining.drain(here.api, name, "an upgrade", said.append, timeout=60, clock=Working())
+        assert "its pods stay" in said[0]
+        return
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "all", "namespace": "sample"},
+    }
+    here.apply({**budget, "spec": {"minAvailable": 1, "selector": {"matchLabels": pod["metadata"]["labels"]}}})
+    here.until(
+        lambda: not here.list("policy/v1", "PodDisruptionBudget", "sample")[0].get("status", {}).get("expectedPods")
+    )
+    with pytest.raises(NotVerified, match="disruption budget"):
+        draining.drain(here.api, name, "an upgrade", said.append, timeout=60, clock=Working())
+    assert said[-1] == f"{name} takes pods again"
+    here.apply({**budget, "spec": {"minAvailable": 0, "selector": {"matchLabels": pod["metadata"]["labels"]}}})
+    draining.drain(here.api, name, "an upgrade", said.append, timeout=600, clock=Working())
+    here.until(lambda: not [one for one in here.list("v1", "Pod", "sample") if one["status"].get("phase") == "Running"])
+    assert name not in {one["spec"].get("nodeName") for one in here.list("v1", "Pod", "sample")}
+    assert draining.open_again(here.api, said.append) == [name]
+    here.until(here.pending)
 
 
 def _greedy(pod: Any) -> Object:
