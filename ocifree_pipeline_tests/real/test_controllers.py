@@ -40,7 +40,10 @@ pytestmark = [
 ]
 
 FORM = "everything"
-THEIRS = "daemonsets deployments replicasets statefulsets jobs scheduler evictions disruptions quotas garbage namespaces endpoints"
+THEIRS = frozenset(
+    "daemonsets deployments replicasets statefulsets jobs scheduler "
+    "evictions disruptions quotas garbage namespaces endpoints".split()
+)
 PARTS = ("policies", "cilium", "gateway", "sample", "tailscale_operator", "monitoring")
 SECRETS = {
     "tailscale_operator": [("tailscale", "operator-oauth")],
@@ -100,7 +103,7 @@ def lab(folder: Path, topology: str) -> Iterator[Lab]:
         state["manifests"][url] = {"text": "", "url": True, "problem": "", "done": []}
     with control_plane(folder, controllers=True) as plane, plane.session() as speaking:
         asking = over_http(speaking, f"https://127.0.0.1:{plane.port}")
-        remote = Remote(asking, state, frozenset(THEIRS.split()))
+        remote = Remote(asking, state, THEIRS)
         with api_at(plane.address, credentials_of(plane.kubeconfig())) as api:
             here = Lab(api, remote, drawn, plane)
             here.until(lambda: not here.list("v1", "ServiceAccount", "kube-system"))

@@ -205,7 +205,7 @@ def behind(stood: Standing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         plane.session(ROBOT) as speaking,
     ):
         ask = remote.over_http(speaking, f"https://127.0.0.1:{plane.port}")
-        here = Behind(plane, sandbox, remote.Remote(ask, {}, frozenset(THEIRS.split())))
+        here = Behind(plane, sandbox, remote.Remote(ask, {}, THEIRS))
         advance = RunningSandbox.advance
 
         def wait(found: RunningSandbox, seconds: float) -> None:
