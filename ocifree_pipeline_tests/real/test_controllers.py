@@ -41,8 +41,20 @@ pytestmark = [
 
 FORM = "everything"
 THEIRS = frozenset(
-    "daemonsets deployments replicasets statefulsets jobs scheduler "
-    "evictions disruptions quotas garbage namespaces endpoints".split()
+    {
+        "daemonsets",
+        "deployments",
+        "replicasets",
+        "statefulsets",
+        "jobs",
+        "scheduler",
+        "evictions",
+        "disruptions",
+        "quotas",
+        "garbage",
+        "namespaces",
+        "endpoints",
+    }
 )
 PARTS = ("policies", "cilium", "gateway", "sample", "tailscale_operator", "monitoring")
 SECRETS = {
