@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,11 +35,31 @@ if os.environ.get("CI"):
 _OURS = ("OCIFREE_DEPLOYMENT", "OCIFREE_AGE_IDENTITY", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "DAGSTER_HOME")
 
 
+_KEPT = re.compile(
+    "(PATH|HOME|TMPDIR|LANG|TERM|SHELL|USER|LOGNAME|CI|VIRTUAL_ENV|UPDATE_LINEAGE|TOFU|PACKER)$"
+    "|(LC|LD|DYLD|XDG|PYTHON|PYTEST|HYPOTHESIS|COVERAGE|DAGSTER)_?"
+)
+"""What an ordinary test keeps of the variables around it. For every request two clients read all that there are."""
+
+
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in _OURS:
+def _clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = _OURS
+    if not any(map(request.node.get_closest_marker, ("long", "exhaustive", "real", "ui"))):
+        names += tuple(name for name in os.environ if not _KEPT.match(name))
+    for name in names:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _migrations_are_read_once() -> None:
+    """Every history, in memory or not, is stamped with the last of ninety migrations, which Alembic reads for it."""
+    import alembic.util
+
+    read = alembic.util.load_python_file
+    kept = cache(read)
+    alembic.util.load_python_file = lambda folder, name: (read if name == "env.py" else kept)(folder, name)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,18 +190,9 @@ def a1_image(ocid: str) -> dict[str, Any]:
     return {"ocid": ocid, "sha256": "0" * 64, "firmware": "UEFI_64", "shapes": ["VM.Standard.A1.Flex"]}
 
 
-@cache
-def _keys_are_read_once() -> Callable[..., Any]:
-    """Each session proves its RSA key sound, which takes as long as ten requests, and a test makes many sessions."""
-    import oci.signer
-
-    return lru_cache(maxsize=8)(oci.signer.load_private_key)
-
-
 def enter(patch: pytest.MonkeyPatch, sandbox: RunningSandbox, environ: dict[str, str]) -> None:
     for name, value in environ.items():
         patch.setenv(name, value)
-    patch.setattr("oci.signer.load_private_key", _keys_are_read_once())
     clock = _MainClock(sandbox, time.sleep, time.monotonic)
     patch.setattr(time, "sleep", clock.sleep)
     patch.setattr(time, "monotonic", clock.monotonic)

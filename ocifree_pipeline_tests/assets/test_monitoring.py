@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import copy
+import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -130,7 +130,8 @@ def standing(
     ground: Ground, state: dict[str, Any], folder: Path, patch: pytest.MonkeyPatch, **monitoring: Any
 ) -> Iterator[Lab]:
     sandbox = ground.sandbox
-    sandbox.inside(lambda world: world.load_json(copy.deepcopy(state)))
+    pickled = pickle.dumps(state)  # several times as quick as a deep copy
+    sandbox.inside(lambda world: world.load_json(pickle.loads(pickled)))  # noqa: S301
     sandbox.faults.clear()
     sandbox.recorder.clear()
     offered = sandbox.inside(stack.offered)

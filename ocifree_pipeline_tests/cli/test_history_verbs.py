@@ -116,6 +116,7 @@ def test_watch_without_a_run_names_the_command_that_makes_one(here: Ocifree) -> 
     assert "`ocifree up` starts one" in watched.stderr
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_the_run_alone(dagster_home: Path, tmp_path: Path, here: Ocifree) -> None:
     """Oracle is a door that never answers, so the run is under way for as long as the test wants."""
     key = tmp_path / "key.pem"
@@ -250,17 +251,22 @@ def test_env_points_other_programs_at_the_same_history(
     assert f"export OCIFREE_DEPLOYMENT={tmp_path / 'deployment.yaml'}" in told
 
 
-def test_a_home_is_made_once_private_and_with_our_settings(tmp_path: Path) -> None:
-    told = run("env", home=tmp_path / "deep/home", cwd=tmp_path)
-    assert told.returncode == Exit.OK, told.stderr
+def test_a_home_is_made_once_private_and_with_our_settings(
+    ocifree: Ocifree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "deep/home"
+    for name, value in environ(home).items():
+        monkeypatch.setenv(name, value)
+    told = ocifree("env")
+    assert told.exit_code == Exit.OK, told.stderr
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert "telemetry: {enabled: false}" in (home / "dagster.yaml").read_text()
     (home / "dagster.yaml").write_text("# mine\n")
-    run("env", home=home, cwd=tmp_path)
+    assert ocifree("env").exit_code == Exit.OK
     assert (home / "dagster.yaml").read_text() == "# mine\n"
 
 
+@pytest.mark.long
 def test_four_commands_on_an_empty_home_at_once(tmp_path: Path) -> None:
     """Unguarded, this race has left homes with two schema heads."""
     together = [
@@ -288,9 +294,9 @@ def test_secrets_are_kept_and_never_shown(ocifree: Ocifree, dagster_home: Path) 
     assert ocifree("secret", "set", "empty", stdin="").exit_code == Exit.USAGE
 
 
-def test_doctor_finds_what_is_missing_and_says_how_to_mend_it(tmp_path: Path, dagster_home: Path) -> None:
-    told = run("doctor", "--json", home=dagster_home, cwd=tmp_path, HOME=str(tmp_path))
-    assert told.returncode == Exit.NOT_READY
+def test_doctor_finds_what_is_missing_and_says_how_to_mend_it(here: Ocifree) -> None:
+    told = here("doctor", "--json")
+    assert told.exit_code == Exit.NOT_READY
     findings = {row["what"]: row for row in json.loads(told.stdout)}
     assert findings["Python"]["state"] == "ok"
     assert findings["Oracle credentials"]["state"] == "bad"

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -14,7 +16,10 @@ import yaml
 
 from ocifree_pipeline.cli.exits import Exit
 from ocifree_pipeline.cli.home import ensure_home
+from ocifree_pipeline.definitions import definitions_for
+from ocifree_pipeline.deployment.blueprint import blueprint_of
 from ocifree_pipeline.deployment.examples import example, example_path
+from ocifree_pipeline.deployment.loading import parse
 from ocifree_pipeline.systems.ssh.host_keys import host_keys_of
 from ocifree_pipeline_tests.assets.conftest import Deployment, _proxmox_ground, proxmox
 from ocifree_pipeline_tests.cli.conftest import Ocifree
@@ -108,15 +113,17 @@ def test_logs_tell_what_was_said_and_how_it_failed(
     assert [line["level"] for line in found["lines"]][:2] == ["INFO", "ERROR"]
 
 
+@cache
+def graph_of(name: str) -> Any:
+    return definitions_for(blueprint_of(parse(example(name)))).resolve_asset_graph()
+
+
 @pytest.mark.filterwarnings("ignore:.*include_sources")
 @pytest.mark.parametrize("phase", ["images", "oci", "proxmox", "kubernetes", "monitoring", "cost"])
 def test_every_phase_of_the_verification_has_checks(phase: str) -> None:
     from ocifree_pipeline.cli.verify import PHASES
-    from ocifree_pipeline.definitions import definitions_for
-    from ocifree_pipeline.deployment.blueprint import blueprint_of
-    from ocifree_pipeline.deployment.loading import parse
 
-    graph = definitions_for(blueprint_of(parse(example("proxmox-ceph")))).resolve_asset_graph()
+    graph = graph_of("proxmox-ceph")
     keys = dg.AssetSelection.from_string(PHASES[phase]).resolve(graph)
     assert [key for key in graph.asset_check_keys if key.asset_key in keys]
 
@@ -143,11 +150,8 @@ def test_words_that_make_no_sense_are_refused(ocifree: Ocifree) -> None:
 )
 def test_keys_may_stand_bare_in_a_selection(typed: str, meant: set[str] | None) -> None:
     from ocifree_pipeline.cli.selection import dagster_selection
-    from ocifree_pipeline.definitions import definitions_for
-    from ocifree_pipeline.deployment.blueprint import blueprint_of
-    from ocifree_pipeline.deployment.loading import parse
 
-    graph = definitions_for(blueprint_of(parse(example("talos-native")))).resolve_asset_graph()
+    graph = graph_of("talos-native")
 
     def keys(text: str) -> set[str]:
         found = dg.AssetSelection.from_string(dagster_selection(text)).resolve(graph)

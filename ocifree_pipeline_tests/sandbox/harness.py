@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +50,14 @@ def _signer(tenancy: str, user: str, fingerprint: str, key_file: str) -> Any:
     import oci
 
     return oci.signer.Signer(tenancy, user, fingerprint, key_file)
+
+
+@cache
+def _read_keys_once() -> None:
+    """Each SDK client reads an RSA key and proves it sound. The key may be shared; its signer may not."""
+    import oci.signer
+
+    oci.signer.load_private_key = lru_cache(maxsize=16)(oci.signer.load_private_key)
 
 
 @dataclass
@@ -137,6 +145,7 @@ def running(
     seed: int = 7,
 ) -> Iterator[RunningSandbox]:
     """A fresh sandbox on a port of its own; stopped, and checked for leftovers, when the block ends."""
+    _read_keys_once()
     keys = owner_keys()
     world = World(directory / "world", seed=seed, mode=mode)
     world.directory.mkdir(parents=True)
