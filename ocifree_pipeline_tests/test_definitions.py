@@ -129,7 +129,7 @@ def test_a_fresh_interpreter_loads_it_with_nothing(name: str, tmp_path: Path) ->
     assert int(done.stdout) > 20
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", ["talos-native", pytest.param("proxmox-ceph", marks=pytest.mark.long)])
 def test_dagster_itself_finds_nothing_wrong(name: str, dagster_home: Path) -> None:
     environ = {**os.environ, "OCIFREE_DEPLOYMENT": str(example_path(name))}
     done = subprocess.run(

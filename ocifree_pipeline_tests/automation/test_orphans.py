@@ -107,6 +107,7 @@ def wait_for(condition: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_everything_is_killed_mid_run_and_work_goes_on(work: Path) -> None:
     killed = materialize(work, HANG="1")
     wait_for(work / "mark", killed)
