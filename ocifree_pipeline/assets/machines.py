@@ -231,8 +231,8 @@ def _answered(step: Step, scope: Any, instance: Any, facts: InstanceFacts, befor
         raise NotVerified(
             error.what,
             why=f"{error.why}; Oracle says that it runs, which says nothing about its guest",
-            fix=f"read the end of its console history in the log of this step; when its guest is mended, "
-            f"{materialize_command(step.key)} looks again and goes on",
+            fix=f"read the end of its console history in the log of this step; when its guest, or the way to it, is "
+            f"mended, {materialize_command(step.key)} looks again and goes on",
         ) from error
 
 
