@@ -18,7 +18,7 @@ from ocifree_pipeline.record.machines import InstanceFacts, host_name, key_of
 from ocifree_pipeline.record.outcome import Facts
 from ocifree_pipeline.record.talos import MachineConfigFacts, config_key, guest_address, kept_bundle, now
 from ocifree_pipeline.record.ways import way_over, way_to
-from ocifree_pipeline.systems.durable import private_folder, replace_private
+from ocifree_pipeline.systems.durable import home_of, private_folder, replace_private
 from ocifree_pipeline.systems.talos.nodes import Role
 
 if TYPE_CHECKING:
@@ -238,8 +238,7 @@ def _sent(step: Step, place: Place) -> bool:
 
 def kubeconfig_file(name: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Beside the history of the deployment."""
-    home = Path(environ.get("DAGSTER_HOME") or ".ocifree/dagster").resolve()
-    return home / "kubeconfig" / f"{name}.yaml"
+    return home_of(environ) / "kubeconfig" / f"{name}.yaml"
 
 
 def write_private(file: Path, text: SecretStr) -> bool:

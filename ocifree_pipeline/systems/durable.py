@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from ocifree_pipeline.deployment.errors import PreconditionMissing
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 ROOM = 32 << 20
 """A run writes its history as it goes; with less than this it is not begun."""
+
+
+def home_of(environ: Mapping[str, str]) -> Path:
+    """Where the history of a deployment is, and beside it all that it keeps: DAGSTER_HOME, else .ocifree/dagster."""
+    return Path(environ.get("DAGSTER_HOME") or ".ocifree/dagster").resolve()
 
 
 def make_durable(path: Path) -> None:
@@ -49,6 +55,15 @@ def replace_private(file: Path, content: bytes) -> None:
     finally:
         half.unlink(missing_ok=True)
     make_durable(file.parent)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Nobody else who asks for this lock changes the file meanwhile, from another process neither."""
+    private_folder(file.parent)
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ocifree_pipeline.deployment.errors import Refused
-from ocifree_pipeline.systems.durable import make_durable, no_room, private_folder, saying_when_full
+from ocifree_pipeline.systems.durable import home_of, make_durable, no_room, private_folder, saying_when_full
 
 Scalar = str | int | float | bool | None
 
@@ -164,8 +164,7 @@ class Journal:
 
 def journal_of(deployment_name: str, environ: Mapping[str, str] = os.environ) -> Journal:
     """Beside the history of the deployment."""
-    home = Path(environ.get("DAGSTER_HOME") or ".ocifree/dagster").resolve()
-    return Journal(home / "journal" / f"{deployment_name}.jsonl")
+    return Journal(home_of(environ) / "journal" / f"{deployment_name}.jsonl")
 
 
 def _as_line(intent: Intent) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing
 from ocifree_pipeline.deployment.sections.foundation import S3State, State
+from ocifree_pipeline.systems.durable import home_of
 from ocifree_pipeline.systems.opentofu.adoption import Import
 from ocifree_pipeline.systems.secrets.source import resolve
 from ocifree_pipeline.systems.secrets.vault import Vault
@@ -98,7 +99,7 @@ class Workspace:
 
 def workspace_of(deployment: str, state: State | None, environ: Mapping[str, str] = os.environ) -> Workspace:
     """Beside the history of the deployment."""
-    folder = Path(environ.get("DAGSTER_HOME") or ".ocifree/dagster").resolve() / "tofu" / deployment
+    folder = home_of(environ) / "tofu" / deployment
     return Workspace(folder, state or State(backend="local"))
 
 

@@ -6,11 +6,9 @@ one. Two processes may write at once: each takes the lock, reads, changes, write
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing, Refused
-from ocifree_pipeline.systems.durable import private_folder, replace_private
+from ocifree_pipeline.systems.durable import home_of, locked, replace_private
 from ocifree_pipeline.systems.secrets.age import key_in
 
 if TYPE_CHECKING:
@@ -47,13 +45,13 @@ class Vault:
 
     def put(self, secrets: Mapping[str, SecretStr]) -> None:
         """Add or replace secrets, all of them or none."""
-        with self._locked():
+        with locked(self.file):
             kept = self._read() | {name: secret.get_secret_value() for name, secret in secrets.items()}
             self._write(kept)
 
     def get_or_make(self, name: str, make: Callable[[], SecretStr]) -> SecretStr:
         """The secret that is there, else the one that `make` gives. Two that ask at once get the same."""
-        with self._locked():
+        with locked(self.file):
             kept = self._read()
             if name not in kept:
                 self._write(kept | {name: make().get_secret_value()})
@@ -61,7 +59,7 @@ class Vault:
             return SecretStr(kept[name])
 
     def remove(self, names: frozenset[str]) -> None:
-        with self._locked():
+        with locked(self.file):
             self._write({name: value for name, value in self._read().items() if name not in names})
 
     def key(self) -> x25519.Identity:
@@ -93,7 +91,6 @@ class Vault:
     def _write(self, secrets: Mapping[str, str]) -> None:
         import pyrage
 
-        private_folder(self.file.parent)
         if not self.identity.exists():
             if not self.identity.parent.exists():
                 raise PreconditionMissing(
@@ -105,16 +102,9 @@ class Vault:
         sealed = pyrage.encrypt(json.dumps(dict(secrets), sort_keys=True).encode(), [self.key().to_public()])
         replace_private(self.file, sealed)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        private_folder(self.file.parent)
-        with self.file.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
 
 def vault_of(deployment: str, environ: Mapping[str, str] = os.environ) -> Vault:
     """Beside the history of the deployment; OCIFREE_AGE_IDENTITY names a key kept elsewhere."""
-    folder = Path(environ.get("DAGSTER_HOME") or ".ocifree/dagster").resolve() / "vault"
+    folder = home_of(environ) / "vault"
     identity = environ.get("OCIFREE_AGE_IDENTITY")
     return Vault(folder / f"{deployment}.age", Path(identity) if identity else folder / "identity.txt")

@@ -6,16 +6,14 @@ The file is an ordinary known_hosts, so `ssh -o UserKnownHostsFile=... -o HostKe
 from __future__ import annotations
 
 import base64
-import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ocifree_pipeline.deployment.errors import Refused
-from ocifree_pipeline.systems.durable import private_folder, replace_private
+from ocifree_pipeline.systems.durable import home_of, locked, replace_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class HostKeys:
 
     def pin(self, key: HostKey) -> None:
         """Trust this key for its machine from now on. Another one of the same kind has to be forgotten first."""
-        with self._locked():
+        with locked(self.file):
             kept = self._read()
             known = [one for one in kept if (one.machine, one.kind) == (key.machine, key.kind)]
             if key in known:
@@ -62,7 +60,7 @@ class HostKeys:
 
     def forget(self, machine: str) -> None:
         """The machine of that name is gone; the next one has keys of its own."""
-        with self._locked():
+        with locked(self.file):
             kept = self._read()
             if any(key.machine == machine for key in kept):
                 self._write(key for key in kept if key.machine != machine)
@@ -76,15 +74,7 @@ class HostKeys:
     def _write(self, keys: Iterable[HostKey]) -> None:
         replace_private(self.file, "".join(f"{key.machine} {key.kind} {key.blob}\n" for key in keys).encode())
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        private_folder(self.file.parent)
-        with self.file.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
 
 def host_keys_of(deployment: str, environ: Mapping[str, str] = os.environ) -> HostKeys:
     """Beside the history of the deployment."""
-    home = Path(environ.get("DAGSTER_HOME") or ".ocifree/dagster").resolve()
-    return HostKeys(home / "ssh" / f"{deployment}.known_hosts")
+    return HostKeys(home_of(environ) / "ssh" / f"{deployment}.known_hosts")
