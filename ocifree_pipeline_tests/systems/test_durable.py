@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from pydantic import SecretStr
 from ocifree_pipeline.deployment.errors import PreconditionMissing
 from ocifree_pipeline.systems.journal import Journal
 from ocifree_pipeline.systems.secrets.vault import Vault
+from ocifree_pipeline.systems.ssh.host_keys import HostKey, HostKeys
+from ocifree_pipeline_tests.chaos.disk import followed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -90,3 +93,52 @@ def test_no_call_is_made_before_a_slow_disk_has_taken_the_intent(
     taken.set()
     worker.join(30)
     assert made.is_set()
+
+
+def test_a_power_cut_loses_nothing_that_was_promised(tmp_path: Path) -> None:
+    """Everything is in folders that did not exist before, and a name is safe once its folder was synced."""
+    home = tmp_path / "home"
+    journal, vault = Journal(home / "journal" / "lab.jsonl"), Vault(home / "vault" / "lab.age", home / "vault" / "id")
+    keys = HostKeys(home / "ssh" / "lab.known_hosts")
+    with followed(home) as disk:
+        journal.intend("LaunchInstance", "one", now=NOW)
+        vault.put({"kept": SecretStr("x")})
+        keys.pin(HostKey("bastion", "ssh-ed25519", "AAAA"))
+        (home / "never-synced").write_text("x")
+        disk.lose_power()
+    assert [one.subject for one in Journal(journal.file).open_intents()] == ["one"]
+    assert vault.get("kept").get_secret_value() == "x"
+    assert keys.of("bastion") == (HostKey("bastion", "ssh-ed25519", "AAAA"),)
+    assert not (home / "never-synced").exists()
+
+
+def test_two_that_write_to_a_slow_disk_lose_nothing_of_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = Vault(tmp_path / "lab.age", tmp_path / "identity.txt")
+    vault.put({"before": SecretStr("0")})
+    slow, goes_on, done = threading.Event(), threading.Event(), []
+    really = os.fsync
+
+    def fsync(handle: int) -> None:
+        slow.set()
+        assert goes_on.wait(30)
+        really(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    def put(name: str) -> None:
+        vault.put({name: SecretStr(name)})
+        done.append(name)
+
+    first, second = (threading.Thread(target=put, args=(name,)) for name in ("first", "second"))
+    first.start()
+    assert slow.wait(30)
+    second.start()
+    second.join(0.05)
+    assert vault.names() == ("before",), "whoever reads meanwhile has what was there"
+    assert done == []
+    goes_on.set()
+    first.join(30)
+    second.join(30)
+    assert vault.names() == ("before", "first", "second")
