@@ -25,7 +25,12 @@ from ocifree_pipeline.systems.kube.objects import Object
 from ocifree_pipeline.systems.kube.secrets import secret
 from ocifree_pipeline_tests.real.programs import free_port, program, running, until
 from ocifree_pipeline_tests.real.test_controllers import Lab, lab
+from ocifree_pipeline_tests.real.test_postgres import PASSWORD, database
 from ocifree_pipeline_tests.test_manifests import tree
+
+__all__ = ["database"]
+
+PROGRAMS = Path(sys.executable).parent
 
 MISSING = [name for name in ("dagster_k8s", "dagster_postgres") if not importlib.util.find_spec(name)]
 pytestmark = [
@@ -239,19 +244,60 @@ def test_a_run_is_launched_looked_after_and_ended_with_the_rights_of_its_account
         stood.until(lambda: pod() or stood.list("batch/v1", "Job", SPACE))
 
 
+def here_as_there(folder: Path, container: Any) -> tuple[list[str], dict[str, str]]:
+    """Words and variables of a container; only the places are of this computer."""
+    for name in ("history", "deployment"):
+        (folder / name).mkdir()
+    (folder / "deployment" / "deployment.yaml").write_text(example_path("talos-native").read_text("utf-8"))
+    given = {one["name"]: one.get("value", PASSWORD) for one in container["env"]}
+    environ = {name: f"{folder}{value}" if value.startswith("/") else value for name, value in given.items()}
+    command, *words = container["command"]
+    environ |= {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    return [str(PROGRAMS / command), *words], environ
+
+
 def test_the_code_server_starts_as_its_container_does(tmp_path: Path) -> None:
-    """The same words and variables; only the places are of this computer."""
-    _, container = server("code")
-    (tmp_path / "history").mkdir()
-    (tmp_path / "deployment").mkdir()
-    (tmp_path / "deployment" / "deployment.yaml").write_text(example_path("talos-native").read_text())
+    words, environ = here_as_there(tmp_path, server("code")[1])
     port = free_port()
-    words = [{"0.0.0.0": "127.0.0.1", "4000": str(port)}.get(one, one) for one in container["command"]]  # noqa: S104
-    given = {one["name"]: one.get("value", "x") for one in container["env"]}
-    environ = {name: f"{tmp_path}{value}" if value.startswith("/") else value for name, value in given.items()}
-    environ |= {"PATH": os.environ["PATH"]}
-    here = Path(sys.executable).parent
-    health = [str(here / "dagster"), "api", "grpc-health-check", "-p", str(port)]
+    words = [{"0.0.0.0": "127.0.0.1", "4000": str(port)}.get(one, one) for one in words]  # noqa: S104
+    health = [str(PROGRAMS / "dagster"), "api", "grpc-health-check", "-p", str(port)]
     log = tmp_path / "log"
-    with running(str(here / words[0]), *words[1:], log=log, environ=environ) as child:
+    with running(*words, log=log, environ=environ) as child:
         until(lambda: subprocess.run(health, capture_output=True, check=False).returncode == 0, child, log)
+
+
+NOWHERE = {
+    "current-context": "none",
+    "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
+    "clusters": [{"name": "none", "cluster": {"server": "https://127.0.0.1:1"}}],
+    "users": [{"name": "none", "user": {}}],
+}
+
+
+@with_packages
+def test_a_database_of_the_rendered_name_becomes_the_history(database: int, tmp_path: Path) -> None:
+    import psycopg2
+
+    (container,) = server("code")[0]["initContainers"]
+    words, environ = here_as_there(tmp_path, container)
+    found = settings()
+    where = found["storage"]["postgres"]["postgres_db"]
+    there = psycopg2.connect(host="127.0.0.1", port=database, user="dagster", password=PASSWORD, dbname="postgres")
+    there.autocommit = True
+    with there.cursor() as asking:
+        asking.execute(f'create database "{where["db_name"]}"')
+    there.close()
+    where |= {"hostname": "127.0.0.1", "port": database}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(NOWHERE))
+    found["run_launcher"]["config"] |= {"load_incluster_config": False, "kubeconfig_file": str(kubeconfig)}
+    (tmp_path / "history" / "dagster.yaml").write_text(yaml.safe_dump(found))
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    there = psycopg2.connect(
+        host="127.0.0.1", port=database, user="dagster", password=PASSWORD, dbname=where["db_name"]
+    )
+    with there.cursor() as asking:
+        asking.execute("select count(*) from event_logs")
+        assert asking.fetchone() == (0,)
+    there.close()
