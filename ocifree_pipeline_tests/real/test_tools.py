@@ -181,7 +181,8 @@ def test_workflows_pin_what_everything_else_pins(build: Any) -> None:
     lock = (ROOT / "requirements" / "dev.txt").read_text("utf-8")
     minor, patch = re.findall(r"^dagster==1\.(\d+)\.(\d+)", lock, re.MULTILINE)[0]
     rehearsals = (ROOT / ".github" / "workflows" / "rehearsals.yml").read_text("utf-8")
-    assert f"dagster-postgres==0.{int(minor) + 16}.{patch}" in rehearsals
+    for name in ("dagster-postgres", "dagster-k8s"):
+        assert f"{name}==0.{int(minor) + 16}.{patch}" in rehearsals
 
 
 @pytest.mark.real("actionlint")
