@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ import dagster as dg
 import psutil
 import pytest
 import yaml
-from dagster._core.scheduler.instigation import SensorInstigatorData
+from dagster._core.scheduler.instigation import ScheduleInstigatorData, SensorInstigatorData, TickStatus
+from dagster._utils.schedules import get_latest_completed_cron_tick
 
 from ocifree_pipeline.automation.orphans import UNFINISHED, worker_of
 from ocifree_pipeline.sandbox import process
@@ -176,12 +178,12 @@ class Life:
         self.ahead[:8] = struct.pack("<q", struct.unpack("<q", self.ahead[:8])[0] + round(span * 10**9))
 
     def settle(self) -> None:
-        """Until every sensor has looked at this moment and no run is left."""
+        """Until every sensor has looked at this moment, schedules have started what was due, and no run is left."""
         with self.history() as instance:
             moment = self.now()
             while True:
-                due, idle = self._due(instance, moment), self._idle(instance)
-                if idle and due is None:
+                due, started, idle = self._due(instance, moment), self._started(instance), self._idle(instance)
+                if due is None and started and idle:
                     return
                 self.tend()
                 self.reaper.come(self)
@@ -206,6 +208,18 @@ class Life:
         if looks and not late:
             return None
         return max(((one.last_tick_timestamp or 0) + (one.min_interval or 0) for one in late), default=moment)
+
+    def _started(self, instance: dg.DagsterInstance) -> bool:
+        """Every schedule has ticked for the last moment at which it had to."""
+        for one in instance.all_instigator_state():
+            if not isinstance(one.instigator_data, ScheduleInstigatorData):
+                continue
+            cron, since = str(one.instigator_data.cron_schedule), one.instigator_data.start_timestamp or 0
+            last = get_latest_completed_cron_tick(cron, datetime.fromtimestamp(self.now(), UTC), None).timestamp()
+            ticks = instance.get_ticks(one.instigator_origin_id, one.selector_id, limit=1)
+            if last > since and (not ticks or ticks[0].timestamp < last or ticks[0].status is TickStatus.STARTED):
+                return False
+        return True
 
     def _idle(self, instance: dg.DagsterInstance) -> bool:
         return not instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)), limit=1)
