@@ -19,7 +19,7 @@ from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.claims import Claim, claim_of, handed_over, standing_of
 from ocifree_pipeline.record.definition import Body, Step, define_asset
 from ocifree_pipeline.record.facts import find_facts, materialize_command
-from ocifree_pipeline.record.foundation import NetworkFacts, ReservedIpsFacts
+from ocifree_pipeline.record.foundation import ReservedIpsFacts, scope_of
 from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, guide_of, hop_to, note_attempt
 from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.record.replaced import disks, require_ended
@@ -82,13 +82,9 @@ def _body(machine: Machine) -> Body:
 
 def _materialize(step: Step, machine: Machine) -> Outcome:
     from ocifree_pipeline.systems.oci import boot_volumes, instances
-    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
-    from ocifree_pipeline.systems.oci.session import session_for
 
-    declaration = step.blueprint.declaration
-    network = step.facts("oci/network", NetworkFacts)
+    scope = scope_of(step)
     reserved = None if machine.is_ampere else step.facts("oci/reserved_ips", ReservedIpsFacts).addresses.get("bastion")
-    scope = Scope(session_for(declaration.site), declaration.name, network.compartment)
     before = find_facts(step.instance, step.key, InstanceFacts)
 
     claim = claim_of(step, machine, reserved_ip=reserved.id if reserved else None)
@@ -132,7 +128,7 @@ def _materialize(step: Step, machine: Machine) -> Outcome:
             {"what": "host key", "found": facts.host_key},
             {"what": "/dev/kvm", "found": kvm},
         ],
-        links={"console": f"https://cloud.oracle.com/compute/instances/{facts.ocid}?region={declaration.site.region}"},
+        links={"console": f"https://cloud.oracle.com/compute/instances/{facts.ocid}?region={scope.session.region}"},
         look_inside=_ssh(step, facts),
     )
 

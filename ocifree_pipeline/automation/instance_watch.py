@@ -20,7 +20,7 @@ from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.deployment.errors import OcifreeError
 from ocifree_pipeline.deployment.watching import Seen, Turn, Watched, look
 from ocifree_pipeline.record.definition import Step
-from ocifree_pipeline.record.foundation import GUARDRAILS, NetworkFacts
+from ocifree_pipeline.record.foundation import GUARDRAILS, scope_of
 from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, held, hop_to, key_of
 from ocifree_pipeline.record.watched import note_turn
 
@@ -175,13 +175,9 @@ def _behind_a_silent_bastion(step: Step, found: Mapping[str, Sight]) -> dict[str
 
 def _lifecycles(step: Step, claimed: Mapping[str, InstanceFacts]) -> dict[str, str | None]:
     """What Oracle says of each; None when it does not exist any more, which is asked for by its name as well."""
-    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
     from ocifree_pipeline.systems.oci.instances import lifecycle_of, lifecycles
-    from ocifree_pipeline.systems.oci.session import session_for
 
-    declaration = step.blueprint.declaration
-    network = step.facts("oci/network", NetworkFacts)
-    scope = Scope(session_for(declaration.site), declaration.name, network.compartment)
+    scope = scope_of(step)
     listed = lifecycles(scope)
     return {
         name: listed[facts.ocid] if facts.ocid in listed else lifecycle_of(scope.session, facts.ocid)

@@ -9,7 +9,7 @@ from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.claims import claim_of, standing_of
 from ocifree_pipeline.record.definition import Step, Verdict
 from ocifree_pipeline.record.facts import find_facts
-from ocifree_pipeline.record.foundation import NetworkFacts
+from ocifree_pipeline.record.foundation import scope_of
 from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, first_ocid, hop_to, key_of
 from ocifree_pipeline.systems import guests
 
@@ -53,13 +53,9 @@ def identity_unique(step: Step) -> Verdict:
 def never_recreated(step: Step) -> Verdict:
     """The instance of the first day, in the shape that was planned. What differs is named with its command."""
     from ocifree_pipeline.systems.oci import instances
-    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
-    from ocifree_pipeline.systems.oci.session import session_for
 
-    declaration = step.blueprint.declaration
     facts = step.facts(step.key, InstanceFacts)
-    scope = Scope(session_for(declaration.site), declaration.name, step.facts("oci/network", NetworkFacts).compartment)
-    there = instances.find_ours(scope, step.key)
+    there = instances.find_ours(scope_of(step), step.key)
     if there is None:
         return Verdict(False, f"{facts.ocid} is gone; materializing {step.key} asks for another")
     first = first_ocid(step.instance, facts.name)

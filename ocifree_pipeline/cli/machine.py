@@ -92,17 +92,12 @@ def join_way(path: Path | None, machine: str) -> None:
 
 def show_console(path: Path | None, machine: str, as_json: bool) -> None:
     """What the machine printed on its serial console, as Oracle kept it."""
-    from ocifree_pipeline.record.foundation import NetworkFacts
+    from ocifree_pipeline.record.foundation import scope_of
     from ocifree_pipeline.systems.oci.console_history import console_text
-    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
-    from ocifree_pipeline.systems.oci.session import session_for
 
     try:
         with _looking_at(path, machine, as_json) as (step, facts):
-            declaration = step.blueprint.declaration
-            network = step.facts("oci/network", NetworkFacts)
-            scope = Scope(session_for(declaration.site), declaration.name, network.compartment)
-            text = console_text(scope, facts.ocid, machine)
+            text = console_text(scope_of(step), facts.ocid, machine)
     except OcifreeError as error:
         raise fail(error, as_json=as_json) from error
     if as_json:

@@ -199,16 +199,12 @@ def _vouched_by_its_host(step: Step, place: Place) -> tuple[Dialer, str, str] | 
 
 def _console(step: Step, place: Place) -> str:
     """What Oracle shows of an instance."""
-    from ocifree_pipeline.record.foundation import NetworkFacts
+    from ocifree_pipeline.record.foundation import scope_of
     from ocifree_pipeline.systems.oci.console_history import console_text
-    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
-    from ocifree_pipeline.systems.oci.session import session_for
 
-    declaration = step.blueprint.declaration
     machine = step.blueprint.plan.ampere[place.number - 1]
     instance = step.facts(key_of(machine), InstanceFacts).ocid
-    scope = Scope(session_for(declaration.site), declaration.name, step.facts("oci/network", NetworkFacts).compartment)
-    return console_text(scope, instance, machine.name)
+    return console_text(scope_of(step), instance, machine.name)
 
 
 def let_in_or_configured(step: Step, nodes: Nodes, place: Place) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from ocifree_pipeline.deployment.errors import PreconditionMissing
 from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.definition import Step
-from ocifree_pipeline.record.foundation import NetworkFacts, ReservedIpsFacts
+from ocifree_pipeline.record.foundation import ReservedIpsFacts, scope_of
 from ocifree_pipeline.record.machines import InstanceFacts, host_name, key_of
 
 INGRESS = "ingress"
@@ -43,14 +43,10 @@ def entrance(step: Step) -> Entrance:
 def lead_to_node(step: Step, at: Entrance) -> list[str]:
     """Point the reserved address at the machine; what was done, in words."""
     from ocifree_pipeline.systems.oci import instances
-    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
-    from ocifree_pipeline.systems.oci.session import session_for
 
     if at.reserved is None:
         return []
-    declaration = step.blueprint.declaration
-    compartment = step.facts("oci/network", NetworkFacts).compartment
-    scope = Scope(session_for(declaration.site), declaration.name, compartment)
+    scope = scope_of(step)
     instance: Any = instances.read(scope.session, at.ocid)
     if not instances.give_address(scope, instances.card_of(scope, instance), at.reserved):
         return []

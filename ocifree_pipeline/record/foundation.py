@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from ocifree_pipeline.deployment.foundation import FoundationSpec, Group, SubnetName, foundation_of
@@ -9,6 +11,9 @@ from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.facts import find_facts
 from ocifree_pipeline.record.outcome import Facts
 from ocifree_pipeline.record.tenancy import LimitsFacts, PlanFacts
+
+if TYPE_CHECKING:
+    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
 
 
 def spec_of(step: Step) -> FoundationSpec:
@@ -47,6 +52,15 @@ class NetworkFacts(Facts):
     subnets: dict[SubnetName, str]
     groups: dict[Group, str]
     nodes_subnet: SubnetName
+
+
+def scope_of(step: Step) -> Scope:
+    """The compartment of this deployment, and the session that it is asked with."""
+    from ocifree_pipeline.systems.oci.foundation.kinds import Scope
+    from ocifree_pipeline.systems.oci.session import session_for
+
+    declaration = step.blueprint.declaration
+    return Scope(session_for(declaration.site), declaration.name, step.facts("oci/network", NetworkFacts).compartment)
 
 
 class AddressFacts(Facts):
