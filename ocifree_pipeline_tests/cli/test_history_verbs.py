@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ocifree_pipeline.cli.exits import Exit
+from ocifree_pipeline.cli.home import kept_open
 from ocifree_pipeline.deployment.examples import example_path
 from ocifree_pipeline_tests.cli.conftest import Ocifree
 
@@ -69,6 +70,7 @@ def test_a_failed_run_ends_with_what_why_fix_and_the_command(dagster_home: Path,
     assert [event["kind"] for event in events["events"]] == ["started", "failed"]
 
 
+@pytest.mark.long
 def test_a_run_that_fails_before_its_first_asset_says_why(dagster_home: Path, tmp_path: Path) -> None:
     """Sockets have short names, so a folder for temporary files with a long one is none for Dagster."""
     folder = tmp_path / ("long" * 30)
@@ -331,3 +333,22 @@ def test_a_machine_that_oracle_took_back_is_missing(here: Ocifree) -> None:
     assert found["machines/ampere_1"]["state"] == "missing"
     assert found["machines/ampere_1"]["summary"] == "ampere_1 is lost: Oracle has ended it"
     assert found["machines/bastion"]["state"] == "made"
+
+
+def test_what_a_run_writes_to_stays_open(dagster_home: Path) -> None:
+    """Otherwise SQLite writes it all back each time that Dagster closes it, which is after every event."""
+    import dagster as dg
+
+    index = dagster_home / "history" / "runs" / "index.db"
+    log = index.with_name("index.db-wal")
+    with dg.DagsterInstance.get() as instance:
+
+        def look() -> None:
+            instance.get_latest_materialization_event(dg.AssetKey("one"))
+
+        look()
+        assert not log.exists()
+        with kept_open(dagster_home, "runs/index", "runs/none"):
+            look()
+            assert log.exists()
+        assert not log.exists()

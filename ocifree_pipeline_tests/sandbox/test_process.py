@@ -1,6 +1,7 @@
 """The sandbox as a process: started, found, talked to, stopped, killed, and taken up again."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -25,6 +26,22 @@ def home(tmp_path: Path):
     left = process.find(directory)
     if left is not None:
         left.stop()
+
+
+@pytest.fixture(scope="module")
+def alive(tmp_path_factory: pytest.TempPathFactory):
+    """One that runs, to be looked at."""
+    running = process.start(tmp_path_factory.mktemp("alive") / "sandbox")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of one that was stopped, to be copied."""
+    directory = tmp_path_factory.mktemp("stopped") / "sandbox"
+    process.start(directory).stop()
+    return directory
 
 
 def identity(running: Running) -> Any:
@@ -123,13 +140,12 @@ def run_module(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_one_directory_holds_one_sandbox(home):
-    running = process.start(home)
-    second = run_module(home)
+def test_one_directory_holds_one_sandbox(alive):
+    second = run_module(alive.directory)
     assert second.returncode == 1
     assert "a sandbox runs in" in second.stderr
     assert "ocifree sandbox down" in second.stderr
-    assert process.find(home) == running
+    assert process.find(alive.directory) == alive
 
 
 @pytest.mark.parametrize(
@@ -140,8 +156,8 @@ def test_one_directory_holds_one_sandbox(home):
         (lambda home: (home / "owner.pem").write_text("no key"), "owner.pem"),
     ],
 )
-def test_a_directory_that_cannot_be_used_is_named(home, spoil, says):
-    process.start(home).stop()
+def test_a_directory_that_cannot_be_used_is_named(home, stopped, spoil, says):
+    shutil.copytree(stopped, home)
     spoil(home)
     with pytest.raises(OcifreeError, match="did not start"):
         process.start(home)
@@ -154,22 +170,20 @@ def test_wrong_options_are_refused_with_their_reason(home):
     assert "a profile has no colour" in refused.value.why
 
 
-def test_no_secret_is_in_the_log_or_on_the_command_line(home):
-    running = process.start(home)
-    names(running)
-    command = subprocess.run(["ps", "-o", "args=", "-p", str(running.pid)], capture_output=True, text=True, check=True)
-    for text in ((home / "sandbox.log").read_text(), command.stdout):
-        assert running.token not in text
+def test_no_secret_is_in_the_log_or_on_the_command_line(alive):
+    names(alive)
+    command = subprocess.run(["ps", "-o", "args=", "-p", str(alive.pid)], capture_output=True, text=True, check=True)
+    for text in ((alive.directory / "sandbox.log").read_text(), command.stdout):
+        assert alive.token not in text
         assert "PRIVATE KEY" not in text
 
 
-def test_only_loopback_is_listened_on(home):
+def test_only_loopback_is_listened_on(alive):
     import psutil
 
-    running = process.start(home)
-    listening = [one.laddr for one in psutil.Process(running.pid).net_connections() if one.status == "LISTEN"]
+    listening = [one.laddr for one in psutil.Process(alive.pid).net_connections() if one.status == "LISTEN"]
     assert {address.ip for address in listening} == {"127.0.0.1"}
-    assert {address.port for address in listening} == {running.plain_port, running.proxy_port}
+    assert {address.port for address in listening} == {alive.plain_port, alive.proxy_port}
 
 
 def test_starting_loads_no_sdk(home):

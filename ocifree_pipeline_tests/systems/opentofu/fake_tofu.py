@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False  # it is started hundreds of times, and what it imports takes most of its time
+if TYPE_CHECKING:
+    from typing import Any
 
 HERE = Path(__file__).parent
 STATE, CLOUD, IMPORTS = Path("terraform.tfstate"), HERE / "cloud.json", Path("imports.tf.json")
@@ -71,7 +72,7 @@ def wanted() -> dict[str, dict[str, Any]]:
 def id_of(address: str, thing: dict[str, Any]) -> str:
     if thing["type"] == "oci_objectstorage_bucket":
         return f"n/ns/b/{thing['values']['display_name']}"
-    return f"ocid1.{thing['type'].rpartition('_')[2]}.oc1..{uuid.uuid4().hex}"
+    return f"ocid1.{thing['type'].rpartition('_')[2]}.oc1..{os.urandom(16).hex()}"
 
 
 def outputs(cloud: dict[str, Any]) -> dict[str, Any]:
@@ -159,6 +160,8 @@ def break_down(fault: dict[str, Any]) -> None:
     if kind == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "hang":
+        import subprocess
+
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         note(hanging=os.getpid(), child=child.pid)
         if fault.get("stubborn"):

@@ -10,11 +10,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False  # it is started hundreds of times, and what it imports takes most of its time
+if TYPE_CHECKING:
+    from typing import Any
 
 HERE = Path(__file__).parent
 
@@ -35,6 +37,8 @@ def break_down(fault: dict[str, Any], only: str, work: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "hang":
         qemu = HERE / "qemu-system-x86_64"
+        import subprocess
+
         child = subprocess.Popen([str(qemu), "hang", f"file={work}/output/image.qcow2"])
         note(hanging=os.getpid(), child=child.pid)
         if fault.get("stubborn"):
