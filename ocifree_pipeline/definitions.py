@@ -7,6 +7,7 @@ working directory, else the example `proxmox-ceph`, so that the graph can be loo
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
 
 import dagster as dg
 
@@ -20,6 +21,20 @@ from ocifree_pipeline.automation.sensors import sensors
 from ocifree_pipeline.checks import checks
 from ocifree_pipeline.deployment.blueprint import Blueprint, find_blueprint
 
+STEPS_AT_ONCE = 4  # steps mostly wait for somebody else
+
+
+@dg.configured(
+    dg.multi_or_in_process_executor,
+    {"one_process": dg.Field(bool, default_value=False, description="One step after another, in the process itself.")},
+)
+def executor(config: Mapping[str, bool]) -> dict[str, object]:
+    """A process for each step: one that crashes or hangs takes nobody with it."""
+    if config["one_process"]:
+        return {"in_process": {}}
+    forked = {"forkserver": {"preload_modules": ["ocifree_pipeline.warm"]}}
+    return {"multiprocess": {"start_method": forked, "max_concurrent": STEPS_AT_ONCE}}
+
 
 def definitions_for(blueprint: Blueprint) -> dg.Definitions:
     """Everything of one deployment."""
@@ -32,20 +47,13 @@ def definitions_for(blueprint: Blueprint) -> dg.Definitions:
         jobs=[*jobs(blueprint), drift_job(blueprint, asset_checks)],
         sensors=sensors(blueprint),
         schedules=schedules(blueprint),
-        executor=dg.multiprocess_executor.configured(
-            {
-                "start_method": {"forkserver": {"preload_modules": ["ocifree_pipeline.warm"]}},
-                "max_concurrent": STEPS_AT_ONCE,
-            }
-        ),
+        executor=executor,
     )
 
 
 def _keys(asset: dg.AssetsDefinition | dg.AssetSpec) -> list[dg.AssetKey]:
     return [asset.key] if isinstance(asset, dg.AssetSpec) else list(asset.keys)
 
-
-STEPS_AT_ONCE = 4  # steps mostly wait for somebody else
 
 defs = definitions_for(find_blueprint())
 gc.unfreeze()

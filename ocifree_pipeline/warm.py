@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 
 from ocifree_pipeline.definitions import defs
@@ -9,6 +10,10 @@ from ocifree_pipeline.definitions import defs
 for module in (
     "dagster._cli",  # a forked step imports the main module of the run again, and that is Dagster's command
     "dagster._core.storage.sqlite_storage",  # with SQLAlchemy and Alembic
+    "dagster._core.storage.local_compute_log_manager",
+    "grpclib.client",
+    "jinja2",
+    "kubernetes.client.api.core_v1_api",
     "oci.core",
     "oci.identity",
     "oci.limits",
@@ -16,7 +21,10 @@ for module in (
     "oci.pagination",
     "oci.work_requests",
     "paramiko",
+    "requests",
+    "upath",  # of the resource for files that Dagster gives to every step
 ):
     importlib.import_module(module)
 
 defs.get_repository_def().get_all_jobs()
+gc.freeze()  # A step that looks through all of this for garbage copies all of it.

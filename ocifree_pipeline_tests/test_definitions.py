@@ -90,6 +90,13 @@ def test_a_full_declaration_has_every_asset() -> None:
     assert keys == set(EVERY_ASSET.split())
 
 
+@pytest.mark.parametrize(("asked", "kind"), [({}, "multiprocess"), ({"one_process": True}, "in_process")])
+def test_a_run_may_ask_for_one_process(asked: dict[str, bool], kind: str) -> None:
+    job = definitions_for(full_blueprint()).resolve_implicit_global_asset_job_def()
+    taken = dg.validate_run_config(job, {"execution": {"config": asked}})
+    assert list(taken["execution"]["executor"]) == [kind]
+
+
 def test_every_asset_teaches_and_is_owned() -> None:
     definitions = definitions_for(full_blueprint())
     graph = definitions.resolve_asset_graph()

@@ -49,7 +49,7 @@ def run_demo(topology: str, as_json: bool) -> None:
     os.environ.update(_tokens_of(running))
     try:
         made_here = [key for key, node in lineage().items() if not node.observed_only]
-        code = materialize(" or ".join(f'key:"{key}"' for key in made_here), as_json)
+        code = materialize(" or ".join(f'key:"{key}"' for key in made_here), as_json, one_process=True)
         if as_json:
             raise typer.Exit(code)
         say()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, redirect_stderr, redirect_stdout, suppress
 from importlib.resources import files
+from io import StringIO
 from pathlib import Path
 
 from ocifree_pipeline.deployment.errors import PreconditionMissing
@@ -52,12 +54,31 @@ def instance_settings() -> Path:
 
 
 def _migrate() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "dagster", "instance", "migrate"], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
+    import dagster as dg
+
+    said = StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said), dg.DagsterInstance.get() as instance:
+            instance.upgrade()
+    except Exception as error:
         raise PreconditionMissing(
             "Dagster could not set up its storage",
-            why=(done.stderr or done.stdout).strip().splitlines()[-1:][0] if (done.stderr or done.stdout) else "?",
+            why=(str(error).strip() or type(error).__name__).splitlines()[-1],
             fix=f"look at {home()}; if it holds nothing you need, remove it and try again",
-        )
+        ) from error
+
+
+@contextmanager
+def kept_open(where: Path, *databases: str) -> Iterator[None]:
+    """Hold what a run writes to open while it lasts.
+
+    Dagster opens SQLite for each event, and whoever closes a database last writes all of it back to the disk: an event
+    took twice as long.
+    """
+    files = [where / "history" / f"{name}.db" for name in databases]
+    with ExitStack() as held:
+        with suppress(sqlite3.Error):  # only slower then
+            for file in filter(Path.exists, files):  # none of them where PostgreSQL keeps the history
+                database = held.enter_context(closing(sqlite3.connect(file)))
+                database.execute("PRAGMA user_version").fetchone()  # it is opened when something is read
+        yield

@@ -17,7 +17,7 @@ import typer
 
 from ocifree_pipeline.cli.declared import blueprint_for, export_declaration
 from ocifree_pipeline.cli.exits import Exit
-from ocifree_pipeline.cli.home import ensure_home
+from ocifree_pipeline.cli.home import ensure_home, kept_open
 from ocifree_pipeline.cli.output import fail, refuse, say
 from ocifree_pipeline.cli.plan import show_plan
 from ocifree_pipeline.cli.selection import dagster_selection, every_key, selected
@@ -53,8 +53,11 @@ def back_up(path: Path | None, as_json: bool) -> None:
     raise typer.Exit(materialize("assurance/etcd_backup", as_json))
 
 
-def materialize(select: str, as_json: bool = False) -> Exit:
-    """Run `dagster asset materialize` on the selection and tell how it goes."""
+def materialize(select: str, as_json: bool = False, *, one_process: bool = False) -> Exit:
+    """Run `dagster asset materialize` on the selection and tell how it goes.
+
+    `one_process` is for a world that answers at once: a process for each step then costs more than the step.
+    """
     selection = dagster_selection(select)
     try:
         keys = selected(selection)
@@ -65,7 +68,12 @@ def materialize(select: str, as_json: bool = False) -> Exit:
         ended = join(keys, as_json)
     except KeyboardInterrupt:
         return _left_alone()
-    return ended if ended is not None else drive(["asset", "materialize", "--select", selection], "up.log", as_json)
+    if ended is not None:
+        return ended
+    words = ["asset", "materialize", "--select", selection]
+    if one_process:
+        words += ["--config-json", json.dumps({"execution": {"config": {"one_process": True}}})]
+    return drive(words, "up.log", as_json)
 
 
 def drive_job(home: Path, job: str, op: str, config: Mapping[str, str], as_json: bool) -> Exit:
@@ -92,13 +100,14 @@ def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:
         child = subprocess.Popen(  # noqa: S603
             command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
         )
-    with dg.DagsterInstance.get() as instance:
+    with dg.DagsterInstance.get() as instance, kept_open(where, "runs", "runs/index"):
         try:
             run_id = _run_of(instance, child)
             if run_id is None:
                 raise _did_not_start(log, as_json)
-            code = tell(instance, run_id, as_json, lives=lambda: child.poll() is None)
-            child.wait()
+            with kept_open(where, f"runs/{run_id}"):
+                code = tell(instance, run_id, as_json, lives=lambda: child.poll() is None)
+                child.wait()
         except OperationalError:
             if (full := lacks_room(where)) is not None:
                 raise fail(full, as_json=as_json) from None

@@ -71,7 +71,7 @@ def happenings(
                 break
         if ended:
             return
-        pause(0.3)
+        pause(0.5)
 
 
 def _learn(names: dict[str, str], event: dg.DagsterEvent | None) -> None:
