@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -51,7 +52,7 @@ def _foundations() -> list[Line]:
     seconds = []
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), profile=Profile(account="payg")) as sandbox:
         for limit in ("vcn-count", "reserved-public-ip-count"):
-            sandbox.inside(lambda world, name=limit: limits.override(world, name, 10 * max(COUNTS)))
+            sandbox.inside(partial(limits.override, name=limit, amount=10 * max(COUNTS)))
         tenancy = Tenancy(sandbox, Path(folder))
         for number in range(max(COUNTS)):
             blueprint = _blueprint(number)
