@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
@@ -17,12 +18,11 @@ GROUP = "assurance"
 
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
+    define = partial(define_asset, blueprint, group=GROUP)
     machines = [f"machines/{machine.name}" for machine in blueprint.plan.machines]
-    yield define_asset(
-        blueprint,
+    yield define(
         "assurance/cost_report",
         _cost_report,
-        group=GROUP,
         kinds={"oracle"},
         deps=["tenancy/guardrails", *machines],
         describe=(
@@ -30,11 +30,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "proved after 72 hours; until then everything that stands is priced like a plan."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         "assurance/idle_report",
         _idle_report,
-        group=GROUP,
         kinds={"oracle"},
         deps=machines,
         describe=(
@@ -42,11 +40,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "A1, memory below 20 %. Oracle stops such machines of free accounts; there may be no room to start them."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         "assurance/etcd_backup",
         materialize_backup,
-        group=GROUP,
         kinds={"talos", "oracle"},
         deps=["talos/cluster", "oci/image_bucket"],
         describe=(

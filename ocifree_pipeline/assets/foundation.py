@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
@@ -26,13 +27,12 @@ GROUP = "foundation"
 
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
+    define = partial(define_asset, blueprint, group=GROUP)
     engine = blueprint.declaration.foundation.engine
     kinds = {"oracle", "opentofu"} if engine == "opentofu" else {"oracle"}
-    yield define_asset(
-        blueprint,
+    yield define(
         "oci/network",
         _network,
-        group=GROUP,
         kinds=kinds,
         deps=["tenancy/guardrails"],
         describe=(
@@ -40,11 +40,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "reaches ports 22, 80 and 443 only; nodes reach each other for corosync, Ceph, VXLAN, Talos and Kubernetes."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         "oci/reserved_ips",
         _reserved_ips,
-        group=GROUP,
         kinds=kinds,
         deps=["oci/network"],
         describe=(
@@ -52,11 +50,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "limit allows."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         "oci/image_bucket",
         _image_bucket,
-        group=GROUP,
         kinds=kinds,
         deps=["tenancy/guardrails"],
         describe=(
@@ -65,11 +61,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         ),
     )
     if blueprint.declaration.network.dns_zone:
-        yield define_asset(
-            blueprint,
+        yield define(
             "oci/dns_zone",
             _dns_zone,
-            group=GROUP,
             kinds=kinds,
             deps=["oci/reserved_ips"],
             describe=f"The zone {blueprint.declaration.network.dns_zone} and its records for ingress and bastion.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,24 +55,21 @@ _SYSTEMS: dict[str, tuple[str, str | None]] = {
 
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
+    define = partial(define_asset, blueprint, group=GROUP)
     for name in blueprint.images:
         packer = blueprint.is_packer_build(name)
         deps = ["images/base_hardened_arm64"] if packer and name == "proxmox_ampere" else []
-        yield define_asset(
-            blueprint,
+        yield define(
             f"images/{name}",
             _image,
-            group=GROUP,
             kinds=_kinds(blueprint, name),
             deps=deps,
             describe=_DESCRIBE[name],
         )
     for name in blueprint.custom_images:
-        yield define_asset(
-            blueprint,
+        yield define(
             f"oci/custom_image/{name}",
             _custom_image,
-            group=GROUP,
             kinds={"oracle"},
             deps=[f"images/{name}", "oci/image_bucket"],
             describe=(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
 from ocifree_pipeline.assets import talos_vm
 from ocifree_pipeline.assets.cluster import materialize_cluster, materialize_kubeconfig
 from ocifree_pipeline.deployment.blueprint import Blueprint
-from ocifree_pipeline.record.definition import Body, Step, define_asset
+from ocifree_pipeline.record.definition import Step, define_asset
 from ocifree_pipeline.record.facts import find_facts
 from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.record.talos import (
@@ -27,32 +28,27 @@ GROUP = "kubernetes"
 
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
+    define = partial(define_asset, blueprint, group=GROUP)
     on_proxmox = blueprint.plan.topology == "proxmox-ceph"
     nodes = range(1, len(blueprint.plan.ampere) + 1)
-    yield define_asset(
-        blueprint,
+    yield define(
         "talos/secrets",
         _secrets,
-        group=GROUP,
         kinds={"talos"},
         describe="Certificate authorities, keys and tokens of the cluster, made once and kept in the age vault.",
     )
     for number in nodes:
-        yield define_asset(
-            blueprint,
+        yield define(
             config_key(number),
-            _config_body(number),
-            group=GROUP,
+            partial(_machine_config, number=number),
             kinds={"talos"},
             deps=["talos/secrets", "oci/reserved_ips", "proxmox/network" if on_proxmox else "oci/network"],
             describe=f"The Talos machine configuration of node {number}. It holds secrets: only its digest is shown.",
         )
     for number, guest in enumerate(blueprint.plan.guests, start=1):
-        yield define_asset(
-            blueprint,
+        yield define(
             talos_vm.vm_key(number),
-            _vm_body(number),
-            group=GROUP,
+            partial(talos_vm.materialize, number=number),
             kinds={"talos", "proxmox"},
             deps=[f"talos/machine_config_{number}", "images/talos_nocloud", "proxmox/network", "proxmox/ceph_pool"],
             describe=(
@@ -60,20 +56,16 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
                 f"as {guest.role}."
             ),
         )
-    yield define_asset(
-        blueprint,
+    yield define(
         "talos/cluster",
         materialize_cluster,
-        group=GROUP,
         kinds={"talos", "kubernetes"},
         deps=[f"talos/vm_{n}" if on_proxmox else f"machines/ampere_{n}" for n in nodes],
         describe="etcd bootstrapped exactly once, every member healthy, the Kubernetes API answering.",
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         "talos/kubeconfig",
         materialize_kubeconfig,
-        group=GROUP,
         kinds={"kubernetes"},
         deps=["talos/cluster"],
         describe="A kubeconfig that was tried with a real request. The file is 0600; the record holds path and expiry.",
@@ -111,15 +103,7 @@ def _secrets(step: Step) -> Outcome:
     )
 
 
-def _vm_body(number: int) -> Body:
-    return lambda step: talos_vm.materialize(step, number)
-
-
 # talos/machine_config_<n> -----------------------------------------------------------------------------------------
-
-
-def _config_body(number: int) -> Body:
-    return lambda step: _machine_config(step, number)
 
 
 def _machine_config(step: Step, number: int) -> Outcome:

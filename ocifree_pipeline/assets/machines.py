@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -17,7 +18,7 @@ from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError
 from ocifree_pipeline.deployment.machine_differences import differences
 from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.claims import Claim, claim_of, handed_over, standing_of
-from ocifree_pipeline.record.definition import Body, Step, define_asset
+from ocifree_pipeline.record.definition import Step, define_asset
 from ocifree_pipeline.record.facts import find_facts, materialize_command
 from ocifree_pipeline.record.foundation import ReservedIpsFacts, scope_of
 from ocifree_pipeline.record.machines import InstanceFacts, dialer_for, guide_of, hop_to, note_attempt
@@ -33,12 +34,11 @@ CONSOLE_LINES = 40
 
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
+    define = partial(define_asset, blueprint, group=GROUP)
     for machine in blueprint.plan.machines:
-        yield define_asset(
-            blueprint,
+        yield define(
             f"machines/{machine.name}",
-            _body(machine),
-            group=GROUP,
+            partial(_materialize, machine=machine),
             kinds={"oracle", "linux"},
             deps=upstreams(blueprint, machine),
             describe=(
@@ -50,11 +50,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             ),
         )
     if blueprint.declaration.access.tailscale.enabled:
-        yield define_asset(
-            blueprint,
+        yield define(
             LINKS,
             links,
-            group=GROUP,
             kinds={"tailscale"},
             deps=[f"machines/{machine.name}" for machine in blueprint.tailnet_machines],
             describe="The machines on the tailnet, each known to its control server and answering at its address.",
@@ -74,10 +72,6 @@ def upstreams(blueprint: Blueprint, machine: Machine) -> list[str]:
     if blueprint.declaration.ssh_via == "bastion" and blueprint.plan.bastion is not None:
         deps.append(f"machines/{blueprint.plan.bastion.name}")
     return deps
-
-
-def _body(machine: Machine) -> Body:
-    return lambda step: _materialize(step, machine)
 
 
 def _materialize(step: Step, machine: Machine) -> Outcome:

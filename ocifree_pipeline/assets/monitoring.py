@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -46,12 +47,11 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     cloud = blueprint.declaration.monitoring.grafana_cloud
     if cloud is None:
         return
+    define = partial(define_asset, blueprint, group=GROUP)
     on_proxmox = blueprint.plan.topology == "proxmox-ceph"
-    yield define_asset(
-        blueprint,
+    yield define(
         ALLOY,
         _alloy,
-        group=GROUP,
         kinds={"grafana", "kubernetes"},
         deps=[
             "platform/flux",
@@ -65,11 +65,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     )
     if cloud.service_account_token is None:
         return
-    yield define_asset(
-        blueprint,
+    yield define(
         DASHBOARDS,
         _dashboards,
-        group=GROUP,
         kinds={"grafana"},
         deps=[ALLOY],
         describe=(
@@ -77,11 +75,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "a person has saved since is theirs and stays."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         RULES,
         _alert_rules,
-        group=GROUP,
         kinds={"grafana"},
         deps=[ALLOY],
         describe=(

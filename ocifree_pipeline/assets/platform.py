@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
@@ -17,14 +18,13 @@ GROUP = "platform"
 
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
+    define = partial(define_asset, blueprint, group=GROUP)
     kubernetes = blueprint.declaration.kubernetes
     has_ccm = has_oracles_controller(blueprint)
     if has_ccm:
-        yield define_asset(
-            blueprint,
+        yield define(
             "platform/oci_ccm",
             platform_network.oci_ccm,
-            group=GROUP,
             kinds={"oracle", "kubernetes"},
             # Before everything else: until it has greeted a node, nothing that it does not name may start there.
             deps=["talos/kubeconfig", "oci/network"],
@@ -33,11 +33,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
                 "balancers for services, pinned to the one free shape of 10 Mbps."
             ),
         )
-    yield define_asset(
-        blueprint,
+    yield define(
         "platform/cilium",
         platform_network.cilium,
-        group=GROUP,
         kinds={"cilium", "kubernetes"},
         deps=["talos/kubeconfig", *(["platform/oci_ccm"] if has_ccm else [])],
         describe=(
@@ -45,20 +43,16 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "first boot, and nodes are NotReady until it runs; this asset takes it over as a release of Flux."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         "platform/sops_age",
         platform_flux.sops_age,
-        group=GROUP,
         kinds={"kubernetes"},
         deps=["talos/kubeconfig"],
         describe="The age key with which Flux opens SOPS files: made once, kept in the vault, never in git.",
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         "platform/flux",
         platform_flux.flux,
-        group=GROUP,
         kinds={"flux", "kubernetes"},
         deps=["platform/cilium", "platform/sops_age"],
         describe=(
@@ -66,11 +60,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "repository declared they also bring what is in it."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         "platform/policies",
         _policies,
-        group=GROUP,
         kinds={"kubernetes"},
         deps=["platform/cilium"],
         describe=(
@@ -79,11 +71,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
         ),
     )
     if kubernetes.gateway.enabled:
-        yield define_asset(
-            blueprint,
+        yield define(
             "platform/gateway",
             platform_gateway.gateway,
-            group=GROUP,
             kinds={"cilium", "kubernetes"},
             deps=["platform/flux", "oci/reserved_ips", *(["proxmox/network"] if blueprint.plan.guests else [])],
             describe=(
@@ -92,11 +82,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             ),
         )
     if kubernetes.tailscale_operator.enabled:
-        yield define_asset(
-            blueprint,
+        yield define(
             "platform/tailscale_operator",
             _tailscale_operator,
-            group=GROUP,
             kinds={"tailscale", "kubernetes"},
             deps=["platform/flux"],
             describe=(

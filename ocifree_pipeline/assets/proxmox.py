@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import dagster as dg
 
 from ocifree_pipeline.assets import proxmox_ceph, tailscale_lxc
 from ocifree_pipeline.deployment.blueprint import Blueprint
 from ocifree_pipeline.record.ceph import CEPH, POOL
-from ocifree_pipeline.record.definition import Body, Step, define_asset
+from ocifree_pipeline.record.definition import Step, define_asset
 from ocifree_pipeline.record.machines import dialer_for
 from ocifree_pipeline.record.outcome import Outcome
 from ocifree_pipeline.record.proxmox import (
@@ -35,11 +36,10 @@ AUTHORITY = "/etc/pve/pve-root-ca.pem"
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
     if blueprint.plan.topology != "proxmox-ceph":
         return
-    yield define_asset(
-        blueprint,
+    define = partial(define_asset, blueprint, group=GROUP)
+    yield define(
         CLUSTER,
         _cluster,
-        group=GROUP,
         kinds={"proxmox"},
         deps=[f"machines/{machine.name}" for machine in blueprint.plan.machines],
         describe=(
@@ -47,11 +47,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "only what it reads back: quorate, every member online, one configuration everywhere."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         NETWORK,
         _network,
-        group=GROUP,
         kinds={"proxmox"},
         deps=[CLUSTER],
         describe=(
@@ -59,42 +57,32 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
             "foreign MAC addresses, so no guest is ever bridged to the network card."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         CEPH,
         proxmox_ceph.ceph,
-        group=GROUP,
         kinds={"ceph", "proxmox"},
-        deps=["proxmox/network"],
+        deps=[NETWORK],
         describe=(
             "Ceph monitors, managers and one OSD a node on the declared partition of its boot volume, with memory "
             "targets for small nodes."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         POOL,
         proxmox_ceph.ceph_pool,
-        group=GROUP,
         kinds={"ceph"},
         deps=[CEPH],
         describe=f"The pool for virtual machine disks. {blueprint.plan.ceph.how if blueprint.plan.ceph else ''}.",
     )
     if blueprint.declaration.access.tailscale.enabled:
         for number, node in enumerate(blueprint.plan.ampere, start=1):
-            yield define_asset(
-                blueprint,
+            yield define(
                 tailscale_lxc.lxc_key(number),
-                _tailscale_body(number),
-                group=GROUP,
+                partial(tailscale_lxc.materialize, number=number),
                 kinds={"proxmox", "tailscale"},
                 deps=[NETWORK, LINKS],
                 describe=f"An unprivileged container on {node.name} that joins the tailnet and routes to the guests.",
             )
-
-
-def _tailscale_body(number: int) -> Body:
-    return lambda step: tailscale_lxc.materialize(step, number)
 
 
 # proxmox/cluster ------------------------------------------------------------------------------------------------------

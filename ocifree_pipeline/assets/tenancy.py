@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
@@ -32,22 +33,19 @@ GROUP = "tenancy"
 
 
 def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]:
-    yield define_asset(
-        blueprint,
+    define = partial(define_asset, blueprint, group=GROUP)
+    yield define(
         "tenancy/limits",
         _limits,
-        group=GROUP,
         kinds={"oracle"},
         describe=(
             "Live service limits and their use, per availability domain, with the home region and the kind of account. "
             "Oracle changes them; everything after this asset trusts what was read here and no constant."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         "tenancy/plan",
         _plan,
-        group=GROUP,
         kinds={"python"},
         deps=["tenancy/limits"],
         describe=(
@@ -55,11 +53,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]
             "solver as `ocifree plan`, now with the live limits."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         GUARDRAILS,
         _guardrails,
-        group=GROUP,
         kinds={"oracle"},
         deps=["tenancy/plan"],
         describe=(
@@ -67,11 +63,9 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition | dg.AssetSpec]
             "before anything billable can exist."
         ),
     )
-    yield define_asset(
-        blueprint,
+    yield define(
         STORAGE_QUOTA,
         _guardrails,
-        group=GROUP,
         kinds={"oracle"},
         deps=[GUARDRAILS, *(f"machines/{machine.name}" for machine in blueprint.plan.machines)],
         describe=(
