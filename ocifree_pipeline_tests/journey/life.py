@@ -274,10 +274,13 @@ class Life:
         return False
 
     def stop(self) -> None:
-        for name in (DAEMON, SERVER):
-            if name in self.kept and self.kept[name].poll() is None:
-                self.kept[name].terminate()
-                self.kept[name].wait()
+        """All that is left of this life. A code server that is asked to end waits for its runs."""
+        for one in psutil.Process().children(recursive=True):
+            if one.pid != self.sandbox.pid:
+                with suppress(psutil.Error):
+                    one.kill()
+        for child in self.kept.values():
+            child.wait()
 
     def _start(self, name: str) -> None:
         socket = self.folder / "code.sock"
