@@ -9,6 +9,7 @@ import dagster as dg
 from ocifree_pipeline.deployment.cost import Bill, Line, console_page, money
 from ocifree_pipeline.deployment.idle import Idle
 from ocifree_pipeline.record.definition import Step
+from ocifree_pipeline.record.observed import newest
 from ocifree_pipeline.record.outcome import Facts, Scalar
 
 
@@ -79,9 +80,5 @@ DRILL = "restore drill"
 
 def last_drill(instance: dg.DagsterInstance, key: str) -> datetime | None:
     """When a restore was last rehearsed to its end."""
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(key.split("/")))
-    for record in instance.fetch_observations(wanted, limit=1000).records:
-        metadata = record.asset_observation.metadata if record.asset_observation else {}
-        if DRILL in metadata:
-            return datetime.fromtimestamp(record.timestamp, UTC)
-    return None
+    record = newest(instance, key, lambda told: DRILL in told)
+    return datetime.fromtimestamp(record.timestamp, UTC) if record else None

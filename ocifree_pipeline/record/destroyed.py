@@ -7,10 +7,10 @@ from fnmatch import fnmatchcase
 
 import dagster as dg
 
+from ocifree_pipeline.record.observed import newest
 from ocifree_pipeline.systems.oci.teardown import Stage
 
 MARK = "destroyed"
-PAGE = 500
 
 OUTSIDE = (
     "tenancy/limits",
@@ -67,13 +67,4 @@ def destroyed_since_made(instance: dg.DagsterInstance, key: str) -> float | None
 
 def last_mark(instance: dg.DagsterInstance, key: str, after: int | None = None) -> dg.EventLogRecord | None:
     """The newest end of this asset in its record."""
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey.from_user_string(key), after_storage_id=after)
-    cursor: str | None = None
-    while True:
-        found = instance.fetch_observations(wanted, limit=PAGE, cursor=cursor)
-        for record in found.records:
-            if record.asset_observation and MARK in record.asset_observation.metadata:
-                return record
-        if not found.has_more:
-            return None
-        cursor = found.cursor
+    return newest(instance, key, lambda told: MARK in told, after)

@@ -16,6 +16,7 @@ from ocifree_pipeline.deployment.plan import Machine
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.destroyed import MARK, last_mark
 from ocifree_pipeline.record.facts import find_facts, read_facts
+from ocifree_pipeline.record.observed import newest
 from ocifree_pipeline.record.outcome import Facts
 from ocifree_pipeline.record.watched import is_lost, lost_at
 from ocifree_pipeline.systems.guests import Kind
@@ -180,17 +181,11 @@ def held(instance: dg.DagsterInstance, machine: str) -> InstanceFacts | None:
 
 def is_claimed(instance: dg.DagsterInstance, machine: str) -> bool:
     """Had from Oracle, and not yet heard of: nobody needs to hunt for it any more."""
-    made = instance.get_latest_materialization_event(dg.AssetKey(["machines", machine]))
-    key = dg.AssetKey(["machines", machine])
-    wanted = dg.AssetRecordsFilter(asset_key=key, after_timestamp=made.timestamp if made else None)
-    records = instance.fetch_observations(wanted, limit=MOST_NEWS).records
-    for record in records:
-        metadata = record.asset_observation.metadata if record.asset_observation else {}
-        if MARK in metadata:
-            return False
-        if "attempt" in metadata:
-            return _attempt(metadata["attempt"].value).ending is Ending.HAD
-    return False
+    made = instance.fetch_materializations(dg.AssetKey(["machines", machine]), limit=1).records
+    after = made[0].storage_id if made else None
+    record = newest(instance, f"machines/{machine}", lambda told: MARK in told or "attempt" in told, after)
+    told = record.asset_observation.metadata if record and record.asset_observation else {}
+    return MARK not in told and "attempt" in told and _attempt(told["attempt"].value).ending is Ending.HAD
 
 
 def _attempt(data: object) -> Attempt:

@@ -26,6 +26,7 @@ from ocifree_pipeline.record.destroyed import destroyed_since_made
 from ocifree_pipeline.record.facts import SomeFacts, find_facts, materialize_command
 from ocifree_pipeline.record.happenings import INTERRUPTED, Happening, happenings
 from ocifree_pipeline.record.machines import CAPACITY, CapacityFacts, InstanceFacts, is_claimed
+from ocifree_pipeline.record.observed import newest
 from ocifree_pipeline.record.tenancy import LimitsFacts
 from ocifree_pipeline.record.watched import is_lost, last_turn
 
@@ -188,11 +189,9 @@ def _after_turn(instance: dg.DagsterInstance, machine: str, turn: Turn) -> str:
 
 
 def _last_claim(instance: dg.DagsterInstance, machine: str) -> tuple[float, str] | None:
-    for record in instance.fetch_observations(dg.AssetKey(["machines", machine]), limit=20).records:
-        metadata = record.asset_observation.metadata if record.asset_observation else {}
-        if "launched" in metadata:
-            return (record.timestamp, str(metadata["summary"].value)) if metadata["launched"].value else None
-    return None
+    record = newest(instance, f"machines/{machine}", lambda told: "launched" in told)
+    told = record.asset_observation.metadata if record and record.asset_observation else {}
+    return (record.timestamp, str(told["summary"].value)) if record and told["launched"].value else None
 
 
 def _hunt(instance: dg.DagsterInstance, blueprint: Blueprint, now: float) -> Iterator[Notice]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from ocifree_pipeline.deployment.watching import Turn
+from ocifree_pipeline.record.observed import newest
 
 TURN = "watch"
-PAGE = 500
 
 
 def note_turn(instance: dg.DagsterInstance, machine: str, turn: Turn, words: str) -> None:
@@ -48,14 +50,7 @@ def _last(instance: dg.DagsterInstance, machine: str, turn: Turn | None) -> dg.E
 def _search(
     instance: dg.DagsterInstance, machine: str, turn: Turn | None, after: int | None
 ) -> dg.EventLogRecord | None:
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(["machines", machine]), after_storage_id=after)
-    cursor: str | None = None
-    while True:
-        found = instance.fetch_observations(wanted, limit=PAGE, cursor=cursor)
-        for record in found.records:
-            metadata = record.asset_observation.metadata if record.asset_observation else {}
-            if TURN in metadata and (turn is None or metadata[TURN].value == turn.value):
-                return record
-        if not found.has_more:
-            return None
-        cursor = found.cursor
+    def fits(told: Mapping[str, dg.MetadataValue]) -> bool:
+        return TURN in told and turn in (None, told[TURN].value)
+
+    return newest(instance, f"machines/{machine}", fits, after)
