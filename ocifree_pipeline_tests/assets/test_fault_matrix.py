@@ -61,7 +61,7 @@ def test_the_matrix_knows_every_call_and_every_fault(native: WholeGraph) -> None
 
 
 @pytest.mark.exhaustive
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("topology", ["talos-native", "proxmox-ceph"])
 def test_every_fault_at_every_call(topology: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     with whole_graph(tmp_path_factory.mktemp("whole"), topology) as graph:

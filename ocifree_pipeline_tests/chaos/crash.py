@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ocifree_pipeline.deployment.errors import OcifreeError
+from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError
 from ocifree_pipeline_tests.chaos.doors import Calls, Door, Killed, Moment, counted, die, oracle
 
 __all__ = ["Calls", "Killed", "Moment", "counted"]
@@ -138,6 +138,8 @@ def _tried(work: Work[Here], number: int, way: Way, expected: object) -> str:
                 if isinstance(error, OcifreeError):
                     if not (error.what and error.why and error.fix):
                         return f"it does not say what, why and what to do: {error!r}"
+                    if isinstance(error, NotVerified) and "again" not in error.fix:
+                        return f"it does not say that another run goes on: {error!r}"
                     said = f"{type(error).__name__}, "
             else:
                 if Killed in way.ends:

@@ -26,7 +26,7 @@ from ocifree_pipeline_tests.assets.native import CLUSTER, KUBECONFIG, Standing, 
 from ocifree_pipeline_tests.chaos.crash import crash_everywhere
 from ocifree_pipeline_tests.chaos.doors import Calls, talos
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(7200)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from ocifree_pipeline.systems.ssh.host_keys import HostKey
 from ocifree_pipeline_tests.assets.conftest import Deployment, Ground, ground
 from ocifree_pipeline_tests.chaos.crash import crash_everywhere
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(7200)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from ocifree_pipeline_tests.chaos.doors import grafana, kubernetes
 
 __all__ = ["ground"]
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 BODIES = {ALLOY: assets._alloy, DASHBOARDS: assets._dashboards, RULES: assets._alert_rules}
 

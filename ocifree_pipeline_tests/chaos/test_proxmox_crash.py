@@ -23,7 +23,7 @@ from ocifree_pipeline_tests.assets.proxmox.world import Standing, root_of, stand
 from ocifree_pipeline_tests.chaos.crash import crash_everywhere
 from ocifree_pipeline_tests.chaos.doors import nodes
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = pytest.mark.timeout(7200)
 
 _numbers = count()
 
