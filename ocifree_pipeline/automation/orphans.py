@@ -151,7 +151,7 @@ def _asset_keys(keys: Iterable[str]) -> set[dg.AssetKey]:
 def statuses_that_move(instance: dg.DagsterInstance) -> tuple[dg.DagsterRunStatus, ...]:
     """Of runs that will end by themselves: a queue without a daemon stands still."""
     beat = instance.get_daemon_heartbeats().get("QUEUED_RUN_COORDINATOR")
-    return UNFINISHED if beat is not None and time.time() - beat.timestamp < BEAT_SECONDS else TAKEN_UP
+    return UNFINISHED if beat is not None and abs(time.time() - beat.timestamp) < BEAT_SECONDS else TAKEN_UP
 
 
 def moves(instance: dg.DagsterInstance, run_id: str) -> bool:
