@@ -333,12 +333,12 @@ def flux(landscape: Landscape, controller: str) -> Samples:
         )
 
 
-def alloy(landscape: Landscape, *, failed: float = 0, version: str = "v1.18.1") -> Samples:
+def alloy(landscape: Landscape, *, failed: float = 0) -> Samples:
     yield from _runtime(landscape.now)
     yield one(
         "alloy_build_info",
         1,
-        version=version,
+        version="v1.18.1",
         branch="HEAD",
         revision="0",
         goversion="go1.26.5",

@@ -100,7 +100,7 @@ class Landscape:
         return tuple(pod for pod in self.pods if pod.node == node)
 
 
-def imagined(nodes: int, pods: int, *, proxmox: int = 0, tailscale: bool = False, hubble: bool = True) -> Landscape:
+def imagined(nodes: int, pods: int, *, proxmox: int = 0, tailscale: bool = False) -> Landscape:
     """A cluster of that size with all that this platform installs; other pods have two containers."""
     members = tuple(
         Node(name=f"node-{n}", address=f"10.0.1.{10 + n}", control_plane=n <= 3) for n in range(1, nodes + 1)

@@ -63,10 +63,11 @@ def compartments(session: Session) -> tuple[str, ...]:
     return (session.tenancy, *(one.id for one in below if one.lifecycle_state == "ACTIVE"))
 
 
-def inventory(session: Session, inside: Sequence[str] | None = None) -> tuple[Thing, ...]:
-    """All that stands or is on its way out, in these compartments (in all of the tenancy if left out)."""
-    places = compartments(session) if inside is None else inside
-    return tuple(thing for place in places for source in _SOURCES for thing in _things(session, source, place))
+def inventory(session: Session) -> tuple[Thing, ...]:
+    """All that stands or is on its way out, in all compartments of the tenancy."""
+    return tuple(
+        thing for place in compartments(session) for source in _SOURCES for thing in _things(session, source, place)
+    )
 
 
 def items_of(things: Sequence[Thing]) -> tuple[Item, ...]:

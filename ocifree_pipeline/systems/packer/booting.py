@@ -34,6 +34,7 @@ MEMORY_MB = 1024
 _FIRST_BOOT_DISK = {"driver": "vvfat", "label": "cidata", "floppy": False, "fat-type": 16}
 """A folder as a disk of the label that NoCloud looks for."""
 _PATIENCE = 120
+PROBE = "probe"
 _LAST_WORDS = 600
 
 
@@ -78,13 +79,13 @@ class Machine:
 
 
 @contextmanager
-def started(image: Path, host: Host, work: Path, name: str = "probe") -> Iterator[Machine]:
+def started(image: Path, host: Host, work: Path) -> Iterator[Machine]:
     """A machine from `image`, which is not written to. `work` is a folder of the caller's; its rest goes with it."""
-    folder = work / name
+    folder = work / PROBE
     folder.mkdir(mode=0o700)
     key_file, public_key = one_time_key(folder)
     ssh_port, unlisted_port = _free_ports(2)
-    _first_boot(folder / "seed", name, public_key)
+    _first_boot(folder / "seed", PROBE, public_key)
     shutil.copyfile(host.firmware_vars, folder / "vars.fd")
     overlay = folder / "disk.qcow2"
     made = subprocess.run(  # noqa: S603

@@ -14,20 +14,20 @@ FOR_GUESTS = (IMAGE, "rootdir", "snippets", TEMPLATE)
 FETCH_SECONDS = 1800.0
 
 
-def allow(api: Api, storage: str = LOCAL, kinds: tuple[str, ...] = FOR_GUESTS) -> list[str]:
-    """The storage takes these kinds of content too. Returns what was changed."""
-    has = _kinds(api, storage)
-    missing = [kind for kind in kinds if kind not in has]
+def allow(api: Api) -> list[str]:
+    """The storages of the nodes take what guests are made from too. Returns what was changed."""
+    has = _kinds(api)
+    missing = [kind for kind in FOR_GUESTS if kind not in has]
     if not missing:
         return []
-    api.put(f"/storage/{storage}", content=",".join([*has, *missing]))
-    if not set(kinds) <= set(_kinds(api, storage)):
+    api.put(f"/storage/{LOCAL}", content=",".join([*has, *missing]))
+    if not set(FOR_GUESTS) <= set(_kinds(api)):
         raise NotVerified(
-            f"the storage {storage} does not take {', '.join(missing)}",
+            f"the storage {LOCAL} does not take {', '.join(missing)}",
             why="it was set, and reading it back does not show it",
-            fix=f"look at it: pvesh get /storage/{storage}",
+            fix=f"look at it: pvesh get /storage/{LOCAL}",
         )
-    return [f"let the storage {storage} take {', '.join(missing)}"]
+    return [f"let the storage {LOCAL} take {', '.join(missing)}"]
 
 
 def volume_of(kind: str, name: str) -> str:
@@ -64,5 +64,5 @@ def fetch(api: Api, node: str, kind: str, name: str, *, url: str, sha256: str) -
     return found
 
 
-def _kinds(api: Api, storage: str) -> list[str]:
-    return sorted(str(api.get(f"/storage/{storage}").get("content", "")).split(","))
+def _kinds(api: Api) -> list[str]:
+    return sorted(str(api.get(f"/storage/{LOCAL}").get("content", "")).split(","))

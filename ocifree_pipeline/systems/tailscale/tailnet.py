@@ -51,7 +51,6 @@ class Tailnet:
     """The tailnet of one OAuth client, for as long as its access token lives."""
 
     token: SecretStr
-    api: str = API
 
     def devices(self) -> tuple[Device, ...]:
         told = self._call("GET", "/api/v2/tailnet/-/devices?fields=all", "list the machines of the tailnet")
@@ -69,11 +68,11 @@ class Tailnet:
 
     def _call(self, method: str, path: str, doing: str, **request: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.token.get_secret_value()}"}
-        return answered(method, f"{self.api}{path}", doing, headers=headers, **request)
+        return answered(method, f"{API}{path}", doing, headers=headers, **request)
 
 
-def tailnet_of(client_id: SecretStr, client_secret: SecretStr, *, api: str = API) -> Tailnet:
-    return Tailnet(access_token(client_id, client_secret, api=api), api)
+def tailnet_of(client_id: SecretStr, client_secret: SecretStr) -> Tailnet:
+    return Tailnet(access_token(client_id, client_secret))
 
 
 # on a machine ---------------------------------------------------------------------------------------------------------
