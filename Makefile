@@ -2,7 +2,7 @@
 # make test   set everything up and run the tests
 # make ui     the Dagster UI on http://127.0.0.1:3000
 # make test-long   the rehearsals: a death at every call, demos from nothing to SSH
-# make test-exhaustive   every death and every fault one by one; the gate runs a selection
+# make test-exhaustive   every death, fault and trouble at every call, one by one; the gate runs a selection
 # make test-real   the tests that need other programs; says what was proved with each, what it skips and why
 # make tools   build those programs with Go (TOOL=name for one, WITHIN=20 for as many minutes), outside of this folder
 PYTHON ?= python3
