@@ -69,7 +69,6 @@ def lineage_of(blueprint: Blueprint) -> list[dict[str, Any]]:
             "kinds": sorted(graph.get(key).kinds or ()),
             "deps": sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
             "checks": sorted(checks.get(key, [])),
-            "code_version": graph.get(key).code_version,
         }
         for key in sorted(graph.get_all_asset_keys(), key=lambda key: key.path)
     ]

@@ -57,7 +57,6 @@ def define_asset(
     kinds: Iterable[str],
     describe: str,
     deps: Iterable[str] = (),
-    code_version: str = "1",
 ) -> dg.AssetsDefinition:
     @dg.asset(
         key=key.split("/"),
@@ -66,7 +65,6 @@ def define_asset(
         kinds=set(kinds),
         owners=OWNERS,
         description=describe,
-        code_version=code_version,
         tags={"ocifree/deployment": blueprint.declaration.name, "ocifree/topology": blueprint.plan.topology},
     )
     def run(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
