@@ -165,7 +165,7 @@ def _run_of(instance: dg.DagsterInstance, child: subprocess.Popen[bytes]) -> str
                 return run.run_id
         if ended:
             return None
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 def _did_not_start(log: Path, as_json: bool) -> typer.Exit:
