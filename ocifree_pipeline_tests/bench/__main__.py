@@ -22,7 +22,7 @@ from ocifree_pipeline_tests.bench import claim, cluster, deploy, growth, manifes
 from ocifree_pipeline_tests.bench.report import Line, as_markdown
 
 BENCHES: Mapping[str, Callable[[], list[Line]]] = {
-    "startup": startup.lines,
+    "startup": startup.measure,
     "sandbox": sandbox.lines,
     "claim": claim.measure,
     "upload": upload.measure,

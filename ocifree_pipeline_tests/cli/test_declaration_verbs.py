@@ -136,3 +136,21 @@ def test_init_asks_again_until_an_answer_is_usable(
     for part in ("name: mylab", "region: eu-frankfurt-1", key, "me@example.org"):
         assert part in text
     assert ocifree("validate").exit_code == Exit.OK
+
+
+HEAVY = {"oci", "dagster", "sqlalchemy", "jinja2", "cryptography", "requests", "kubernetes", "grpc", "paramiko"}
+
+
+@pytest.mark.parametrize(
+    ("words", "absent"),
+    [("--help", HEAVY | {"pydantic", "yaml", "psutil"}), ("validate --example talos-native", HEAVY | {"rich"})],
+)
+def test_what_is_asked_often_loads_nothing_heavy(words: str, absent: set[str]) -> None:
+    code = (
+        "import sys; from ocifree_pipeline.cli.app import app; app(sys.argv[1:], standalone_mode=False);"
+        "print('loaded', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"loaded", "typer", "ocifree_pipeline"} <= loaded
+    assert not loaded & absent

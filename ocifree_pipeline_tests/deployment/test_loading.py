@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import traceback
 from itertools import pairwise
 from pathlib import Path
@@ -215,18 +213,6 @@ def test_nothing_that_quotes_the_file_hangs_on_to_the_error() -> None:
         assert caught.value.__cause__ is None
         assert caught.value.__context__ is None
         assert "hunter2hunter2" not in "".join(traceback.format_exception_only(caught.value))
-
-
-def test_reading_a_declaration_loads_nothing_heavy() -> None:
-    code = (
-        "import sys; from ocifree_pipeline.deployment.loading import parse;"
-        "from ocifree_pipeline.deployment.examples import example; parse(example('talos-native'));"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert {"pydantic", "yaml"} <= loaded
-    assert not loaded & {"oci", "dagster", "jinja2", "cryptography", "requests", "kubernetes", "grpc", "paramiko"}
 
 
 _words = st.sampled_from(
