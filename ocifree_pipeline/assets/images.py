@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ocifree_pipeline.systems.oci.foundation.kinds import Scope
     from ocifree_pipeline.systems.oci.objects import Place
     from ocifree_pipeline.systems.oci.session import Session
+    from ocifree_pipeline.systems.packer.building import Built
 
 GROUP = "images"
 GIGA = 1_000_000_000
@@ -146,8 +147,6 @@ def _talos(step: Step) -> Outcome:
 
 
 def _built(step: Step, declared: PackerBuild) -> Outcome:
-    from ocifree_pipeline.systems.images.inspection import firmware_for, look_into
-    from ocifree_pipeline.systems.images.progress import size_in_words
     from ocifree_pipeline.systems.packer.building import build_image
     from ocifree_pipeline.systems.packer.host import find_host
     from ocifree_pipeline.systems.packer.template import MINUTES, Build, Template
@@ -163,16 +162,7 @@ def _built(step: Step, declared: PackerBuild) -> Outcome:
         most_bytes=_most_bytes(step),
         say=step.say,
     )
-    seen = look_into(built.path)
-    facts = ImageFacts(
-        path=str(built.path),
-        sha256=built.sha256,
-        size=built.size,
-        virtual_size=seen.virtual_size,
-        architecture=architecture,
-        firmware=firmware_for(seen, architecture, name),
-        source=source,
-    )
+    seen, facts = _looked_into(name, built, source)
     minutes, allowed = built.seconds / 60, MINUTES[template]
     slow = "emulated: no budget" if built.accelerator == "tcg" else "over budget" if minutes > allowed else "in budget"
     evidence: list[dict[str, Scalar]] = [
@@ -183,7 +173,7 @@ def _built(step: Step, declared: PackerBuild) -> Outcome:
     ]
     evidence += [{"what": f"phase: {one.name}", "found": f"{one.seconds:.0f} s"} for one in built.phases]
     return Outcome(
-        summary=f"{name}: {size_in_words(built.size)}, {architecture}, {facts.firmware}, {built.sha256[:12]}",
+        summary=_in_words(name, facts),
         facts=facts,
         plan=(f"build {name} from {source}",) if built.fresh else (),
         numbers={"size GB": built.size / GIGA, "build minutes": minutes, "packages": built.packages},
@@ -233,26 +223,14 @@ def _base(step: Step) -> tuple[Path, str, str]:
 
 
 def _file(step: Step, fetched: Fetched, source: str, trust: str) -> Outcome:
-    from ocifree_pipeline.systems.images.inspection import firmware_for, look_into
-    from ocifree_pipeline.systems.images.progress import size_in_words
-
-    name, architecture = _name(step), architecture_of(_name(step))
-    seen = look_into(fetched.path)
-    facts = ImageFacts(
-        path=str(fetched.path),
-        sha256=fetched.sha256,
-        size=fetched.size,
-        virtual_size=seen.virtual_size,
-        architecture=architecture,
-        firmware=firmware_for(seen, architecture, name),
-        source=source,
-    )
+    name = _name(step)
+    seen, facts = _looked_into(name, fetched, source)
     before = find_facts(step.instance, step.key, ImageFacts)
     plan = (f"fetch {source}",) if fetched.downloaded else ()
     if before is not None and before.sha256 != facts.sha256:
         plan = (*plan, f"the digest changed: {before.sha256[:12]} -> {facts.sha256[:12]}")
     return Outcome(
-        summary=f"{name}: {size_in_words(fetched.size)}, {architecture}, {facts.firmware}, {fetched.sha256[:12]}",
+        summary=_in_words(name, facts),
         facts=facts,
         plan=plan,
         numbers={"size GB": fetched.size / GIGA, "bytes fetched": fetched.downloaded},
@@ -260,6 +238,27 @@ def _file(step: Step, fetched: Fetched, source: str, trust: str) -> Outcome:
         links={"source": source},
         look_inside=f"qemu-img info {fetched.path}",
     )
+
+
+def _looked_into(name: str, file: Built | Fetched, source: str) -> tuple[DiskImage, ImageFacts]:
+    from ocifree_pipeline.systems.images.inspection import firmware_for, look_into
+
+    seen, architecture = look_into(file.path), architecture_of(name)
+    return seen, ImageFacts(
+        path=str(file.path),
+        sha256=file.sha256,
+        size=file.size,
+        virtual_size=seen.virtual_size,
+        architecture=architecture,
+        firmware=firmware_for(seen, architecture, name),
+        source=source,
+    )
+
+
+def _in_words(name: str, facts: ImageFacts) -> str:
+    from ocifree_pipeline.systems.images.progress import size_in_words
+
+    return f"{name}: {size_in_words(facts.size)}, {facts.architecture}, {facts.firmware}, {facts.sha256[:12]}"
 
 
 def _described(seen: DiskImage) -> list[dict[str, Scalar]]:
