@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from ocifree_pipeline.assets import proxmox_ceph, tailscale_lxc
 from ocifree_pipeline.deployment.blueprint import Blueprint
+from ocifree_pipeline.deployment.errors import AuthFailed
 from ocifree_pipeline.record.ceph import CEPH, POOL
 from ocifree_pipeline.record.definition import Step, define_asset
 from ocifree_pipeline.record.machines import dialer_for
@@ -28,6 +30,9 @@ from ocifree_pipeline.record.replaced import was_replaced
 from ocifree_pipeline.record.tailnet import LINKS
 from ocifree_pipeline.systems.proxmox.membership import Joining, Move
 from ocifree_pipeline.systems.proxmox.node import Node
+
+if TYPE_CHECKING:
+    from ocifree_pipeline.systems.proxmox.api import Token
 
 GROUP = "proxmox"
 AUTHORITY = "/etc/pve/pve-root-ca.pem"
@@ -91,10 +96,7 @@ def assets(blueprint: Blueprint) -> Iterator[dg.AssetsDefinition]:
 def _cluster(step: Step) -> Outcome:
     """Formed over SSH; then its token, and what its storages take, because a join wipes both."""
     from ocifree_pipeline.systems.journal import journal_of
-    from ocifree_pipeline.systems.proxmox import access, storage
-    from ocifree_pipeline.systems.proxmox.api import session
     from ocifree_pipeline.systems.proxmox.forming import Former, cluster_name
-    from ocifree_pipeline.systems.secrets.vault import vault_of
 
     deployment = step.blueprint.declaration.name
     with nodes_of(step) as nodes:
@@ -106,10 +108,12 @@ def _cluster(step: Step) -> Outcome:
         views = former.apply(joining)
         lines += third_vote(step, nodes)
         founder = nodes[0]
-        token, made = access.establish(founder, vault_of(deployment), TOKEN)
         authority = founder.text(AUTHORITY)
-    with session(dialer_for(step, founder.machine), founder.address, authority=authority, token=token) as api:
-        lines += [*made, *storage.allow(api)]
+        try:
+            token, made = _let_in(step, founder, authority)
+        except AuthFailed:
+            token, made = _let_in(step, founder, authority, renew=True)
+        lines += made
     facts = ClusterFacts(
         name=former.cluster,
         release=views[0].version,
@@ -130,6 +134,17 @@ def _cluster(step: Step) -> Outcome:
         ],
         look_inside=f"ssh to {founder.machine} (see its asset), then: sudo pvecm status",
     )
+
+
+def _let_in(step: Step, founder: Node, authority: str, *, renew: bool = False) -> tuple[Token, list[str]]:
+    """The token, tried at the API; and what its storages take."""
+    from ocifree_pipeline.systems.proxmox import access, storage
+    from ocifree_pipeline.systems.proxmox.api import session
+    from ocifree_pipeline.systems.secrets.vault import vault_of
+
+    token, made = access.establish(founder, vault_of(step.blueprint.declaration.name), TOKEN, renew=renew)
+    with session(dialer_for(step, founder.machine), founder.address, authority=authority, token=token) as api:
+        return token, [*made, *storage.allow(api)]
 
 
 def _bury(step: Step, nodes: Sequence[Node], joining: Joining) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import NotVerified
-from ocifree_pipeline.systems.proxmox.access import USER
+from ocifree_pipeline.systems.proxmox.access import USER, make_token
 from ocifree_pipeline.systems.proxmox.node import Node
 from ocifree_pipeline.systems.secrets.vault import Vault
 
@@ -20,10 +20,7 @@ def auditor(node: Node, vault: Vault) -> tuple[dict[str, SecretStr], list[str]]:
     lines = []
     there = any(one["tokenid"] == TOKEN for one in node.ask(f"/access/users/{USER}/token"))
     if not there or VAULT_NAME not in vault.names():
-        if there:
-            node.run(["pveum", "user", "token", "remove", USER, TOKEN]).checked("remove the token whose secret is lost")
-        made = node.run(["pveum", "user", "token", "add", USER, TOKEN, "--privsep", "1", "--output-format", "json"])
-        vault.put({VAULT_NAME: SecretStr(str(node.parsed(made, "make the token of the monitoring")["value"]))})
+        make_token(node, vault, TOKEN, VAULT_NAME)
         lines.append(f"make the token {USER}!{TOKEN}")
     if not _has_role(node):
         given = node.run(["pveum", "acl", "modify", "/", "--tokens", f"{USER}!{TOKEN}", "--roles", ROLE])

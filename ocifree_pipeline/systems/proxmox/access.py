@@ -6,7 +6,6 @@ A join wipes users and tokens of the node that joins, so this comes after all jo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import SecretStr
 
@@ -67,8 +66,11 @@ def standing(node: Node) -> Standing:
     )
 
 
-def establish(node: Node, vault: Vault, name: str) -> tuple[Token, list[str]]:
-    """The token, and what had to be done. Its secret is kept in the vault as `name`; one that was lost is replaced."""
+def establish(node: Node, vault: Vault, name: str, *, renew: bool = False) -> tuple[Token, list[str]]:
+    """The token, and what had to be done. Its secret is kept in the vault as `name`; one that was lost is replaced.
+
+    `renew`: the secret that is kept is not that of the token.
+    """
     there, lines = standing(node), []
     wanted = ",".join(PRIVILEGES)
     if there.role != frozenset(PRIVILEGES):
@@ -78,11 +80,9 @@ def establish(node: Node, vault: Vault, name: str) -> tuple[Token, list[str]]:
     if not there.user:
         _do(node, f"add the user {USER}", "user", "add", USER, "--comment", "ocifree: no password, a token only")
         lines.append(f"add the user {USER}")
-    has_token = there.token and name in vault.names()
+    has_token = there.token and name in vault.names() and not renew
     if not has_token:
-        if there.token:
-            _do(node, "remove the token whose secret is lost", "user", "token", "remove", USER, TOKEN)
-        vault.put({name: _new_secret(node)})
+        make_token(node, vault, TOKEN, name)
         lines.append(f"make the token {USER}!{TOKEN}")
     full = f"{USER}!{TOKEN}"
     for subject, option in ((USER, "--users"), (full, "--tokens")):
@@ -93,10 +93,13 @@ def establish(node: Node, vault: Vault, name: str) -> tuple[Token, list[str]]:
     return Token(USER, TOKEN, vault.get(name)), lines
 
 
-def _new_secret(node: Node) -> SecretStr:
-    made = node.run(["pveum", "user", "token", "add", USER, TOKEN, "--privsep", "1", "--output-format", "json"])
-    answer: Any = node.parsed(made, "make the token of the pipeline")
-    return SecretStr(str(answer["value"]))
+def make_token(node: Node, vault: Vault, token: str, name: str) -> None:
+    """Anew. Until its secret is kept the vault has none, so that whoever comes after a death begins here again."""
+    vault.remove(frozenset({name}))
+    if any(one["tokenid"] == token for one in node.ask(f"/access/users/{USER}/token")):
+        _do(node, "remove the token whose secret is lost", "user", "token", "remove", USER, token)
+    made = node.run(["pveum", "user", "token", "add", USER, token, "--privsep", "1", "--output-format", "json"])
+    vault.put({name: SecretStr(str(node.parsed(made, f"make the token {USER}!{token}")["value"]))})
 
 
 def _do(node: Node, doing: str, *words: str) -> None:
