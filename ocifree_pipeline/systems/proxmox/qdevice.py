@@ -45,12 +45,11 @@ class ThirdVote:
             if _install(machine, package):
                 lines.append(f"install {package} on {machine.name}")
         standing = [node for node in self.nodes if _standing(node)]
-        if standing and len(standing) < len(self.nodes):
-            # Who came in later, in the place of another, has no certificate for it.
-            new = ", ".join(node.name for node in self.nodes if node not in standing)
-            self.say(f"{new} does not know of the third vote: it is set up anew")
+        anew = self._why_anew(standing)
+        if anew is not None:
+            self.say(f"the third vote is set up anew: {anew}")
             standing[0].run(["pvecm", "qdevice", "remove"], SETUP_SECONDS).checked("take the third vote away")
-            lines.append(f"take the third vote away: {new} has to know of it too")
+            lines.append(f"take the third vote away: {anew}")
             standing = []
         if not standing:
             self.say(f"let {self.bastion.name} vote")
@@ -84,22 +83,40 @@ class ThirdVote:
         self.bastion.run(["rm", "-f", LET_IN, KEYS]).checked(f"shut root out of {self.bastion.name}")
         self.bastion.run(["systemctl", "reload", "ssh"]).checked(f"shut root out of {self.bastion.name}")
 
+    def _why_anew(self, standing: Sequence[Node]) -> str | None:
+        """Its certificates were made for the nodes and the bastion of that time; whoever came later has none."""
+        if not standing:
+            return None
+        if len(standing) < len(self.nodes):
+            return f"{', '.join(node.name for node in self.nodes if node not in standing)} has to know of it too"
+        host = str(_standing(standing[0]).get("QNetd host", "")).rpartition(":")[0]
+        if host not in ("", self.bastion.address):
+            return f"it is at {host}, and {self.bastion.name} at {self.bastion.address}"
+        try:
+            self._wait_until_connected()
+        except TimedOut:
+            return f"the nodes do not reach it; {self.bastion.name} may be another machine than before"
+        return None
+
     def _votes(self) -> None:
         try:
-            wait_for(
-                lambda: [str(_standing(node).get("State", "")) for node in self.nodes],
-                lambda found: all(state.startswith("Connected") for state in found),
-                what="the third vote is connected to every node",
-                timeout=CONNECTED_SECONDS,
-                pause=Pause(1, 10),
-                clock=self.clock,
-            )
+            self._wait_until_connected()
         except TimedOut as error:
             raise NotVerified(
                 "the third vote is not connected",
                 why=f"{error.why}; the nodes need TCP {PORT} of {self.bastion.name}",
                 fix="ocifree up --select 'oci/network' opens the port; on a node: pvecm status",
             ) from error
+
+    def _wait_until_connected(self) -> None:
+        wait_for(
+            lambda: [str(_standing(node).get("State", "")) for node in self.nodes],
+            lambda found: all(state.startswith("Connected") for state in found),
+            what="the third vote is connected to every node",
+            timeout=CONNECTED_SECONDS,
+            pause=Pause(1, 10),
+            clock=self.clock,
+        )
 
 
 def _standing(node: Node) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ocifree_pipeline.record.definition import Step
@@ -16,8 +18,12 @@ from ocifree_pipeline_tests.assets.proxmox.dying import changes
 pytestmark = pytest.mark.long
 
 
+def device_of(world: World) -> Any:
+    return next(iter(stores(world).values()))["cluster"]["qdevice"]
+
+
 def forget_the_last(world: World) -> None:
-    next(iter(stores(world).values()))["cluster"]["qdevice"]["ready"].pop()
+    device_of(world)["ready"].pop()
 
 
 def test_it_votes_and_nobody_stays_let_in(here: Deployment) -> None:
@@ -42,6 +48,13 @@ def test_it_votes_and_nobody_stays_let_in(here: Deployment) -> None:
             "take the third vote away: lab-ampere-3 has to know of it too", "let lab-bastion be the third vote",
         ]  # fmt: skip
         assert nodes[2].ask("/cluster/config/qdevice")["State"] == "Connected"
+        # The bastion was made again, and has another address.
+        here.sandbox.inside(lambda world: device_of(world).update(host="10.0.0.99"))
+        assert vote.ensure() == [
+            f"take the third vote away: it is at 10.0.0.99, and lab-bastion at {bastion.address}",
+            "let lab-bastion be the third vote",
+        ]
+        assert nodes[0].ask("/cluster/config/qdevice")["State"] == "Connected"
         bastion.put(LET_IN, "Match all\n")
         assert len(vote.ensure()) == 1, "what a set-up that broke off left behind is taken away"
         assert not bastion.has(LET_IN)
