@@ -106,8 +106,8 @@ def find_orphans(instance: dg.DagsterInstance, now: float | None = None) -> list
     found = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(TAKEN_UP))):
         worker = worker_of(instance, record.dagster_run.run_id)
-        created = record.create_timestamp.timestamp()
-        reason = judge(worker, created, moment, psutil.boot_time(), start_of, set_on=set_on)
+        since = record.update_timestamp.timestamp()  # it may have waited long in the queue before
+        reason = judge(worker, since, moment, psutil.boot_time(), start_of, set_on=set_on)
         if reason is not None:
             found.append(Orphan(record.dagster_run, reason))
     return found
