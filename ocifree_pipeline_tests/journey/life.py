@@ -161,8 +161,9 @@ class Life:
         subprocess.run([sys.executable, "-c", _TERMINATE, name], env=self.environ, check=True, cwd=self.folder)
 
     def resources(self) -> dict[str, int]:
+        """What the tenancy holds; without the records of work that is over, which Oracle keeps."""
         held: dict[str, int] = self.sandbox.call("GET", "status")["resources"]
-        return held
+        return {kind: count for kind, count in held.items() if kind != "workrequest"}
 
     # time -------------------------------------------------------------------------------------------------------------
 
