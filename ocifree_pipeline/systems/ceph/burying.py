@@ -14,14 +14,13 @@ from pydantic import SecretStr
 
 from ocifree_pipeline.deployment.errors import Conflict, NotVerified
 from ocifree_pipeline.systems.ceph import observing
-from ocifree_pipeline.systems.ceph.status import Status, read_status
+from ocifree_pipeline.systems.ceph.status import Status, is_served, read_status
 from ocifree_pipeline.systems.ceph.words import ask_ceph, change
 from ocifree_pipeline.systems.oci.waiting import Clock, Pause, TimedOut, wait_for
 from ocifree_pipeline.systems.proxmox.node import Node
 
 ACTIVE_SECONDS = 3600.0
 """With `min_size` 2, groups stand still until they have a second copy elsewhere; a small disk writes 24 MB/s."""
-WITHOUT_COPY = frozenset({"stale", "recovery_unfound", "backfill_unfound"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +126,7 @@ def _in_doubt(status: Status) -> dict[str, int]:
     """Groups by their state. What was active when it was last reported, and what lacks objects, proves nothing."""
     if not status.has_manager:
         return {"counted by nobody, as no manager is active": sum(status.groups.values())}
-    return {state: count for state, count in status.groups.items() if not _has_copy(set(state.split("+")))}
-
-
-def _has_copy(words: set[str]) -> bool:
-    return "active" in words and not words & WITHOUT_COPY
+    return {state: count for state, count in status.groups.items() if not is_served(state)}
 
 
 def without_monitor(text: str, name: str) -> str:

@@ -69,6 +69,12 @@ class Judgement:
         return "; ".join(self.reasons or self.tolerated) or "nothing is wrong"
 
 
+def is_served(state: str) -> bool:
+    """Whether a placement group in this state can be read and written, all of it, as somebody says who knows now."""
+    words = set(state.split("+"))
+    return "active" in words and not words & {"stale", "recovery_unfound", "backfill_unfound"}
+
+
 def read_status(node: Node) -> Status:
     return parse(ask_ceph(node, "-s"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ocifree_pipeline.deployment.errors import NotVerified, OcifreeError, Transient
-from ocifree_pipeline.systems.ceph.status import read_status
+from ocifree_pipeline.systems.ceph.status import is_served, read_status
 from ocifree_pipeline.systems.proxmox.evacuation import Evacuation, running_on
 from ocifree_pipeline.systems.proxmox.gates import BOOT_SECONDS, Gate, boot_id, wait_for_boot
 from ocifree_pipeline.systems.proxmox.membership import view_of
@@ -85,4 +85,4 @@ def _is_back(node: Node, before: str) -> bool:
 
 def _goes_on(witness: Node) -> bool:
     """Every placement group can be read and written."""
-    return all("active" in state.split("+") for state in read_status(witness).groups)
+    return all(map(is_served, read_status(witness).groups))
