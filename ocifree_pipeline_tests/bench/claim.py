@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 import yaml
 
@@ -175,14 +175,26 @@ def _apart(standing: Ground, home: Path) -> float:
             while LAUNCH not in heard.at and child.poll() is None and time.perf_counter() - begun < MOST_SECONDS:
                 pause.wait(0.01)
         finally:
-            # Nothing moves the virtual clock for it, so it would wait for its machine for ever.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            # Nothing moves the virtual clock for it, so it would wait for its machine for ever. Its run has a session
+            # of its own, and would go on without it.
+            family = _family(child.pid)
+            for one in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
             child.wait()
+            psutil.wait_procs(family, timeout=10)
             log.close()
         if LAUNCH not in heard.at:
             raise RuntimeError((home / "up.log").read_text())
         return heard.at[LAUNCH][0] - begun
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        first = psutil.Process(pid)
+        return [first, *first.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 if __name__ == "__main__":
