@@ -26,7 +26,8 @@ def make_durable(path: Path) -> None:
     """The content of a file, or, for a folder, the names in it."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with saying_when_full(path):
+            os.fsync(handle)
     finally:
         os.close(handle)
 

@@ -35,7 +35,8 @@ class Way:
 
     `ends` are the errors that the run may end with; none means that it has to go on. `once` means that it belongs to no
     call: it is there from the beginning. `from_the_start` resumes with all that comes before. `later` is what passes
-    before the next run, and would have passed undisturbed too.
+    before the next run, and would have passed undisturbed too. `may_leave` is a kind of thing that is free, goes with
+    what it belongs to, and whose removal must hide no error.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Way:
     once: bool = False
     from_the_start: bool = False
     later: Callable[[Any], object] | None = None
+    may_leave: str = ""
 
 
 @contextmanager
@@ -155,11 +157,18 @@ def _tried(work: Work[Here], number: int, way: Way, expected: object) -> str:
                 work.act(here)
         except Exception as error:
             return f"the next run: {type(error).__name__}: {error}".splitlines()[0]
+    expected, found = _what_counts(expected, way), _what_counts(found, way)
     if found != expected:
         return _different(expected, found)
     if once_more.operations != list(work.repeated):
         return f"a third run changed something: {once_more.operations}"
     return said + FINE
+
+
+def _what_counts(seen: object, way: Way) -> object:
+    if way.may_leave and isinstance(seen, list):
+        return [line for line in seen if not str(line).startswith(way.may_leave)]
+    return seen
 
 
 def _different(expected: object, found: object) -> str:

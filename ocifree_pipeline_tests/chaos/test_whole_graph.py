@@ -87,8 +87,10 @@ def test_the_same_end_after_every_trouble_at_every_call(graph: WholeGraph) -> No
 @pytest.mark.parametrize("job", ["foundation", "destroy", "cluster", "proxmox"])
 def test_the_same_end_of_other_jobs_after_a_trouble_at_every_call(job: str, tmp_path: Path) -> None:
     with JOBS[job](tmp_path) as here:
+        # A node that is made on another day has certificates of that day, and OpenSSL looks at the real clock.
+        ways = [way for way in OTHERS if job != "proxmox" or not way.later]
         turns = count(list(JOBS).index(job) * 5)
-        rows = [row for work in here.works() for row in trials(work, OTHERS, turns=turns)]
+        rows = [row for work in here.works() for row in trials(work, ways, turns=turns)]
     print("\n".join(listed(rows)))
     assert [row for row in rows if not row.is_fine] == []
     assert rows

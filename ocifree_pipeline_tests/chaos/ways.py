@@ -87,7 +87,13 @@ UNREACHED = (Transient, NotVerified)
 """A machine that has not answered for twenty minutes is no passing fault; its error says what looks again."""
 
 PARTITION = tuple(
-    Way(f"{name}, {moment} it", moment, partial(cut, seconds=seconds, machines_only=machines_only), UNREACHED)
+    Way(
+        f"{name}, {moment} it",
+        moment,
+        partial(cut, seconds=seconds, machines_only=machines_only),
+        UNREACHED,
+        may_leave="consolehistory",
+    )
     for name, seconds, machines_only in (
         ("cut off for 2 minutes", 2 * MINUTE, False),
         ("cut off for 2 hours", 2 * HOUR, False),
@@ -139,7 +145,7 @@ def _travel(seconds: float) -> time_machine.travel:
 
 CLOCK = (
     *(
-        Way(f"{words}, {moment} it", moment, partial(jump, seconds=seconds), ends)
+        Way(f"{words}, {moment} it", moment, partial(jump, seconds=seconds), ends, may_leave="consolehistory")
         for words, seconds, ends in (
             ("clock 4 minutes ahead", 4 * MINUTE, ()),
             ("clock 4 minutes behind", -4 * MINUTE, ()),

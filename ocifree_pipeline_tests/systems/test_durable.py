@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import threading
@@ -93,6 +94,19 @@ def test_no_call_is_made_before_a_slow_disk_has_taken_the_intent(
     taken.set()
     worker.join(30)
     assert made.is_set()
+
+
+def test_a_folder_that_cannot_be_synced_for_lack_of_room_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems find out only when they are asked to keep it."""
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PreconditionMissing, match="no room"):
+        Journal(tmp_path / "new" / "lab.jsonl").intend("LaunchInstance", "one", now=NOW)
 
 
 def test_a_power_cut_loses_nothing_that_was_promised(tmp_path: Path) -> None:

@@ -117,18 +117,8 @@ class Api:
             answer = getattr(self.proxmox(path.strip("/")), verb)(**wire)
         except ResourceException as error:
             raise _refusal(verb, path, error) from error
-        except requests.exceptions.SSLError as error:
-            raise NotVerified(
-                "the Proxmox API shows a certificate that is not the cluster's",
-                why=_first_line(error),
-                fix="ocifree up --select 'proxmox/cluster' learns the authority anew, over SSH",
-            ) from error
         except requests.exceptions.RequestException as error:
-            raise Transient(
-                f"the Proxmox API does not answer to {verb.upper()} {path}",
-                why=type(error).__name__,
-                fix="its services restart when a node joins; look again in a minute",
-            ) from error
+            raise _broken(verb, path, error) from error
         if isinstance(answer, dict) and isinstance(answer.get("errors"), bytes):
             raise NotVerified(f"{verb.upper()} {path} gave no JSON", why=repr(answer["errors"][:80]), fix="try again")
         return answer
@@ -162,6 +152,24 @@ def session(dialer: Dialer, host: str, *, authority: str, token: Token, clock: C
 def _as_wire(value: Any) -> Any:
     """Proxmox takes 0 and 1 only, and proxmoxer would send `True`."""
     return int(value) if isinstance(value, bool) else value
+
+
+def _broken(verb: str, path: str, error: Exception) -> OcifreeError:
+    from requests.exceptions import SSLError
+
+    # A way that is cut within the TLS hello is an SSLError too, and nobody has shown a certificate.
+    if isinstance(error, SSLError) and "EOF" not in str(error):
+        return NotVerified(
+            "the Proxmox API shows a certificate that is not the cluster's",
+            why=_first_line(error),
+            fix="ocifree up --select 'proxmox/cluster' learns the authority anew, over SSH; if it is of another time, "
+            "look at the clocks",
+        )
+    return Transient(
+        f"the Proxmox API does not answer to {verb.upper()} {path}",
+        why=type(error).__name__,
+        fix="its services restart when a node joins; look again in a minute",
+    )
 
 
 def _refusal(verb: str, path: str, error: Any) -> OcifreeError:

@@ -105,7 +105,11 @@ def test_a_parameter_that_is_wrong_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("error", "kind"),
-    [(requests.ConnectionError("refused"), Transient), (requests.exceptions.SSLError("x"), NotVerified)],
+    [
+        (requests.ConnectionError("refused"), Transient),
+        (requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"), NotVerified),
+        (requests.exceptions.SSLError("SSLEOFError(8, 'EOF occurred in violation of protocol')"), Transient),
+    ],
 )
 def test_a_line_that_breaks_is_not_a_stranger_that_answers(error: Exception, kind: type[OcifreeError]) -> None:
     with pytest.raises(kind):
