@@ -13,6 +13,7 @@ import yaml
 from pydantic import SecretStr
 
 from ocifree_pipeline.checks.kubernetes import certificate_valid
+from ocifree_pipeline.checks.machines import never_recreated
 from ocifree_pipeline.record.cluster import ETCD_SECONDS
 from ocifree_pipeline.record.definition import Step
 from ocifree_pipeline.record.talos import kept_bundle
@@ -219,6 +220,12 @@ def test_a_changed_configuration_is_sent_and_nothing_is_founded_again(native: De
     native.materialize(CLUSTER)
     assert native.metadata(CLUSTER)["plan"] == "- send lab-ampere-1 its configuration"
     assert writes(native).count("Bootstrap") == 1
+
+    image = "oci/custom_image/talos_oracle"
+    native.pretend(image, **{**native.facts(image), "ocid": "ocid1.image.oc1.uk-london-1.newer"})
+    machine = never_recreated(Step(native.blueprint, "machines/ampere_1", native.instance, print))
+    assert machine.passed, "what was brought up to date in place is no other machine than was planned"
+    assert "is for the next machine" in machine.summary
 
 
 @pytest.mark.long
