@@ -28,6 +28,8 @@ Answered = TypeVar("Answered")
 
 ASK_SECONDS = 2.2
 """Four questions one after the other stay under ten seconds."""
+ASKING = "asks-oracle"
+"""The name of the threads that ask, some of which are given up."""
 
 _MARKS = {Capacity.AVAILABLE: "ok", Capacity.UNAVAILABLE: "idle", Capacity.UNKNOWN: "warn"}
 _TODO = {
@@ -130,7 +132,7 @@ def _within(seconds: float, work: Callable[[], Answered]) -> Answered:
         except BaseException as error:
             ended.put((None, error))
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, daemon=True, name=ASKING).start()
     try:
         answered, error = ended.get(timeout=seconds)
     except queue.Empty:
