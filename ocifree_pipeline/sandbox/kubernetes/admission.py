@@ -279,8 +279,8 @@ def _pod_problems(spec: Tree, place: str) -> Any:
     if not spec.get("containers"):
         yield Cause("FieldValueRequired", "Required value", f"{place}.containers")
     for group in ("initContainers", "containers"):
-        for index, one in enumerate(spec.get(group) or ()):
-            here = f"{place}.{group}[{index}]"
+        for index, given in enumerate(spec.get(group) or ()):
+            one, here = given or {}, f"{place}.{group}[{index}]"
             if not one.get("image"):
                 yield Cause("FieldValueRequired", "Required value", f"{here}.image")
             if one.get("name") in seen:
