@@ -17,7 +17,7 @@ from ocifree_pipeline_tests.sandbox.ceph_lab import Lab, formed
 
 NODES = ("one", "two", "three")
 LONG = 100_000.0
-"""Longer than anything that Ceph does by itself takes; shorter waits are in test_ceph_time.py."""
+"""Longer than anything that Ceph does by itself takes; shorter waits are in test_ceph_commands.py."""
 
 
 @dataclass

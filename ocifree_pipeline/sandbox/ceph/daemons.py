@@ -101,6 +101,8 @@ def settle(site: Site) -> None:
             is_off = node is not None and (rebooted or not node.is_up)
             osd.update(up=False, downAt=max(node.since, osd["backAt"]) if node is not None and is_off else site.now)
             site.shared["epoch"] += 1
+        if node is not None and node.is_up and not running[number]:
+            osd["boots"] = node.boots  # it did not come with this boot, so whoever starts it does that later
     _settle_groups(site)
     for number, osd in osds.items():
         if running[number] and not osd["up"]:
