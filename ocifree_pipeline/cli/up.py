@@ -9,7 +9,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,38 +86,47 @@ def drive_job(home: Path, job: str, op: str, config: Mapping[str, str], as_json:
 
 def drive(words: list[str], log_name: str, as_json: bool = False) -> Exit:
     """Have Dagster run something of this deployment in a process of its own, and tell how it goes."""
+    import dagster as dg
+
     from ocifree_pipeline.cli.watch import tell
 
-    where = ensure_home()
-    if (full := lacks_room(where)) is not None:
-        raise fail(full, as_json=as_json)
-    import dagster as dg
-    from sqlalchemy.exc import OperationalError
-
-    log = where / log_name
-    command = [sys.executable, "-m", "dagster", *words, "-m", "ocifree_pipeline.definitions"]
-    log.touch(mode=0o600)
-    with log.open("w") as output:
-        child = subprocess.Popen(  # noqa: S603
-            command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    with dg.DagsterInstance.get() as instance, kept_open(where, "runs", "runs/index"):
-        try:
-            run_id = _run_of(instance, child)
-            if run_id is None:
-                raise _did_not_start(log, as_json)
-            with kept_open(where, f"runs/{run_id}"):
-                code = tell(instance, run_id, as_json, lives=lambda: child.poll() is None)
-                child.wait()
-        except OperationalError:
-            if (full := lacks_room(where)) is not None:
-                raise fail(full, as_json=as_json) from None
-            raise
-        except KeyboardInterrupt:
-            return _left_alone()
+    with home_with_room(as_json) as where:
+        log = where / log_name
+        command = [sys.executable, "-m", "dagster", *words, "-m", "ocifree_pipeline.definitions"]
+        log.touch(mode=0o600)
+        with log.open("w") as output:
+            child = subprocess.Popen(  # noqa: S603
+                command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        with dg.DagsterInstance.get() as instance, kept_open(where, "runs", "runs/index"):
+            try:
+                run_id = _run_of(instance, child)
+                if run_id is None:
+                    raise _did_not_start(log, as_json)
+                with kept_open(where, f"runs/{run_id}"):
+                    code = tell(instance, run_id, as_json, lives=lambda: child.poll() is None)
+                    child.wait()
+            except KeyboardInterrupt:
+                return _left_alone()
     if code is Exit.FAILED and not as_json and (full := lacks_room(where)) is not None:
         fail(full)
     return code
+
+
+@contextmanager
+def home_with_room(as_json: bool) -> Iterator[Path]:
+    """Dagster's folder; a disk that is full, or fills up meanwhile, is told in words."""
+    where = ensure_home()
+    if (full := lacks_room(where)) is not None:
+        raise fail(full, as_json=as_json)
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield where
+    except OperationalError:
+        if (full := lacks_room(where)) is not None:
+            raise fail(full, as_json=as_json) from None
+        raise
 
 
 def _left_alone() -> Exit:
@@ -126,13 +136,12 @@ def _left_alone() -> Exit:
 
 def join(keys: frozenset[str] | None, as_json: bool) -> Exit | None:
     """One run at a time works on an asset: watch the ones that are there. None when something is left to be made."""
-    ensure_home()
     import dagster as dg
 
     from ocifree_pipeline.automation.orphans import living, statuses_that_move
     from ocifree_pipeline.cli.watch import follow
 
-    with dg.DagsterInstance.get() as instance:
+    with home_with_room(as_json), dg.DagsterInstance.get() as instance:
         while (busy := living(instance, keys, statuses_that_move(instance))) is not None:
             its = busy.asset_selection
             if its is None and busy.job_name != "deploy":
