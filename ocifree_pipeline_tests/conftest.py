@@ -22,6 +22,7 @@ LONG_SECONDS = 900
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     carry_programs(items)
+    items.sort(key=lambda item: "journey" not in item.path.parts)  # nothing takes longer, so it begins first
     for item in items:
         if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LONG_SECONDS))
