@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# One more than there are cores, as many tests wait for a process now and then.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 16))')
 
 SHELL := /bin/sh
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,13 +39,13 @@ demo: setup
 	@$(BIN)/python -m ocifree_pipeline.cli.app demo
 
 test: setup
-	@$(BIN)/pytest -n 2 --dist worksteal -m "not long and not exhaustive and not real and not ui"
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not long and not exhaustive and not real and not ui"
 
 test-long: setup
-	@$(BIN)/pytest -n 2 --dist worksteal -m "long and not exhaustive and not real and not ui"
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "long and not exhaustive and not real and not ui"
 
 test-exhaustive: setup
-	@$(BIN)/pytest -n 2 --dist worksteal -m exhaustive
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal -m exhaustive
 
 test-real: setup
 	@PATH="$$($(BIN)/python tools/build.py --where):$$PATH" $(BIN)/pytest -n 2 --dist worksteal -m "real or ui"
